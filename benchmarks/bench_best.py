@@ -16,7 +16,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +25,7 @@ from bench_archive import measure
 from courier.parcel.archive_plan import ARCHIVE_LIMIT, Content, plan_archives
 from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, compose
 from courier.sending.archive_builder import ArchiveBuilder
+from courier.site.store.block_sums import sums_of
 from formats.archive import ArchiveReader
 from formats.codecs import CODECS, COMPRESSIONS, STORE, Codec
 from formats.digest import chunks
@@ -60,22 +61,44 @@ def contents(folder: Path, codec: Codec) -> tuple[list[Content], dict[str, Path]
     return made, places
 
 
+class _Files:
+    """Files by their SHA-256, as what archives are composed from."""
+
+    def __init__(self, places: dict[str, Path]) -> None:
+        self._places = places
+
+    def has(self, sha256: str, size: int) -> bool:
+        return sha256 in self._places
+
+    def lacking(self, contents: Iterable[tuple[str, int]]) -> Iterator[str]:
+        return (sha256 for sha256, _ in contents if sha256 not in self._places)
+
+    def open_content(self, sha256: str) -> BinaryIO:
+        return self._places[sha256].open("rb")
+
+    def block_crcs(self, sha256: str, size: int) -> bytes:
+        with self.open_content(sha256) as source:
+            _, _, sums = sums_of(chunks(source))
+        return sums.crcs if sums is not None else b""
+
+    def small(self, digest: bytes) -> bytes | None:
+        return None
+
+
 def build(folder: Path, out: Path, codec: Codec, level: int) -> None:
     """Build the archives of ``folder`` as a parcel's, and write them into ``out``."""
     found, places = contents(folder, codec)
     for place in (PACKS, RECIPES):
         (out / "build" / place).mkdir(parents=True)
 
-    def opened(sha256: str) -> BinaryIO:
-        return places[sha256].open("rb")
-
-    builder = ArchiveBuilder(out / "build", opened, level=level, encryptor=None, progress=lambda _: None)
+    files = _Files(places)
+    builder = ArchiveBuilder(out / "build", files, level=level, encryptor=None, progress=lambda _: None)
     for built in builder.build(list(plan_archives(found, ARCHIVE_LIMIT))):
         recipe = ArchiveRecipe.load(out / "build", built.number)
         if recipe is None:
             sys.exit(f"archive {built.number}: its recipe cannot be read")
         path = out / f"{recipe.number:06d}.7z"
-        with compose(recipe, out / "build", opened, None) as source, path.open("wb") as archive:
+        with compose(recipe, out / "build", files.open_content, None) as source, path.open("wb") as archive:
             for data in chunks(source):
                 archive.write(data)
     shutil.rmtree(out / "build")

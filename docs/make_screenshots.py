@@ -1,7 +1,8 @@
 """Makes the pictures of docs/images: ``python docs/make_screenshots.py [NAME...]``, all of them or those named.
 
-It makes a home with some parcels in a temporary folder, opens its dashboard, and has Chromium draw the pages; it needs
-the extra ``test`` and Debian's ``chromium``. A further picture is a function here with its name in `PICTURES`.
+It makes a home with some parcels in `HOMES`, opens its dashboard, and has Chromium draw the pages; it needs the extra
+``test`` and Debian's ``chromium``, and may make that folder. A further picture is a function here with its name in
+`PICTURES`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 IMAGES = ROOT / "docs" / "images"
+HOMES = Path("/srv/courier")
+"""The folder that is made for the homes, and deleted afterwards: pages show it, and a reader may have it too."""
 CONTENT = 150_000_000
 """Bytes of the content of each parcel of the home: enough for pictures of blocks that show something."""
 DESK = {"width": 1200, "height": 900}
@@ -51,8 +54,12 @@ class Stage:
     def home(self) -> DashboardHome:
         """The home."""
         os.environ["LOGNAME"] = "kim"  # the operator that the pictures show
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="courier-"))
-        return make_dashboard_home(Path(folder), size=CONTENT)
+        try:
+            HOMES.mkdir(parents=True)
+        except OSError as error:
+            sys.exit(f"{HOMES} is shown in the pictures; it must not exist, and you may make it ({error.strerror})")
+        self._stack.callback(shutil.rmtree, HOMES)
+        return make_dashboard_home(HOMES, size=CONTENT)
 
     @cached_property
     def browser(self) -> Browser:

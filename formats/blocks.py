@@ -100,10 +100,15 @@ class SideBlockHasher:
         """Bytes taken so far."""
         return self._whole.count
 
+    @property
+    def works(self) -> tuple[SideWork, ...]:
+        """What each thread does, for who hands the bytes to all of them himself instead of to `update`."""
+        return self._whole, self._blocks
+
     def update(self, data: bytes | memoryview) -> None:
         """Take the next bytes."""
-        self._whole.update(data)
-        self._blocks.update(data)
+        for work in self.works:
+            work.update(data)
 
     def finish(self) -> tuple[str, bytes]:
         """The SHA-256 of the whole in hexadecimal, and the digests of its blocks, 32 bytes each.

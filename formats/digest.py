@@ -47,7 +47,8 @@ class SideWork:
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[tuple[int, Future[None]]] = deque()
+        self._done = 0
         self._batch: list[bytes | memoryview] = []
         self._batch_size = 0
         self.count = 0
@@ -62,9 +63,22 @@ class SideWork:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
         if len(self._waiting) >= self._BEHIND:
-            self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self._take_all, self._batch))
+            self._await_one()
+        self._waiting.append((self._batch_size, self._pool.submit(self._take_all, self._batch)))
         self._batch, self._batch_size = [], 0
+
+    def wait_for(self, count: int) -> None:
+        """Return once the first ``count`` bytes were worked on, so that their memory may be used again."""
+        while self._done < count:
+            if self._waiting:
+                self._await_one()
+            else:
+                self._take_rest()
+
+    def _await_one(self) -> None:
+        size, work = self._waiting.popleft()
+        work.result()
+        self._done += size
 
     def _take(self, data: bytes | memoryview) -> None:
         """Work on the next bytes, in the thread."""
@@ -77,8 +91,12 @@ class SideWork:
     def _settle(self) -> None:
         """Have all bytes worked on that were given so far."""
         while self._waiting:
-            self._waiting.popleft().result()
+            self._await_one()
+        self._take_rest()
+
+    def _take_rest(self) -> None:
         self._take_all(self._batch)
+        self._done += self._batch_size
         self._batch, self._batch_size = [], 0
 
     def close(self) -> None:

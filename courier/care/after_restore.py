@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 GAP = 1000
 """Numbers that are passed over without a word from the operator."""
+RESTORED = "restored"
+"""The word in the log of a site for a restore."""
 MAX_DEPLOYMENTS = 99_999
 """The ID of a deployment has five digits."""
 _ON_THE_DISK = (ReceivedState.ARRIVING, ReceivedState.HELD, ReceivedState.COMPLETE, ReceivedState.IMPORTING)
@@ -77,7 +79,7 @@ def set_forward(site: Site, *, made_ns: int, gap: int) -> Restored:
         _pass_over(connection, site, gap, editions=max((one.edition for one in sent), default=0))
         messages.send_again(connection, now())
         text = f"from the backup of {format_time(made_ns)[:19]}Z; {gap:,} numbers of each kind passed over"
-        parcels.write_log(connection, log_entry(site, "", "restored", text))
+        parcels.write_log(connection, log_entry(site, "", RESTORED, text))
     _forget_folders(site, {one.parcel for one in sent} - set(forgotten))
     return Restored(
         site=site.code,

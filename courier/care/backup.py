@@ -14,7 +14,7 @@ from typing import BinaryIO
 from courier.care.backup_parts import MANIFEST, Manifest, files_of_keys, files_of_work
 from courier.error_codes import Code
 from courier.errors import BusyError, RefusedError, UsageError
-from courier.files import TEMP, atomic_file, locked, make_folder, require_space, sweep
+from courier.files import TEMP, atomic_file, make_folder, require_space, sweep
 from courier.parcel.states import SentState
 from courier.sending.outgoing_parcel import packing_name
 from courier.site.catalog import parcels
@@ -22,10 +22,14 @@ from courier.site.catalog.database import open_catalogue, sqlite_url
 from courier.site.catalog.snapshot import copy_file, copy_tables
 from courier.site.clock import now
 from courier.site.file_names import BACKUP, CATALOGUE
-from courier.site.home import Site, home_lock
+from courier.site.home import Site
+from courier.text import plural
 from formats.age import EncryptingWriter, parse_recipient
 from formats.errors import FormatError
 
+SHORTEST = 12
+"""Characters of the shortest passphrase of a backup. Whoever has the file may try as many as he likes, and the keys of
+the site are in it."""
 TRIES = 3
 """How often a backup is begun anew because a parcel was laid out anew meanwhile."""
 
@@ -38,11 +42,17 @@ class Protection:
     passphrase: str = ""
 
     def check(self) -> None:
-        """Raise `UsageError` unless it is one or more recipients, or a passphrase."""
+        """Raise `UsageError` unless it is one or more recipients, or a passphrase that is long enough."""
         if bool(self.recipients) == bool(self.passphrase):
             raise UsageError(
                 "a backup is encrypted to a passphrase or to recipients, and to one of both",
                 hint="give --recipient age1..., or a passphrase that is not empty",
+            )
+        if self.passphrase and len(self.passphrase) < SHORTEST:
+            raise UsageError(
+                f"a passphrase of {plural(len(self.passphrase), 'character')} is too short for a backup",
+                hint=f"take {SHORTEST} characters or more, such as five words that nobody would guess; or give "
+                "--recipient age1...",
             )
         for recipient in self.recipients:
             try:
@@ -89,7 +99,7 @@ class _ChangedError(Exception):
 def _work_folder(site: Site) -> Iterator[Path]:
     """The folder for copies of the catalogue, which hold secrets: in the home, and empty again afterwards."""
     folder = make_folder(site.home / BACKUP)
-    with locked(folder / "lock"):
+    with site.locked(folder / "lock"):
         sweep(folder)
         try:
             yield folder
@@ -99,7 +109,7 @@ def _work_folder(site: Site) -> Iterator[Path]:
 
 def _attempt(site: Site, target: BinaryIO, copy: Path, out: Path, protection: Protection) -> BackedUp:
     """Write a backup; raises `_ChangedError` where the copies of catalogue and files do not fit together."""
-    with home_lock(site.home):
+    with site.files_locked():
         keys = [(_name(site, path), path.read_bytes()) for path in files_of_keys(site.home)]
     made_ns = now()
     if site.settings.catalogue:

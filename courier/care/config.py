@@ -23,7 +23,7 @@ from courier.files import write_atomic
 from courier.media.kinds import medium_capacity
 from courier.parcel.parity_plan import Redundancy
 from courier.site.file_names import CONFIG
-from courier.site.home import home_lock
+from courier.site.home import Site
 from formats.codecs import COMPRESSIONS
 from formats.errors import FormatError
 from formats.names import check_site
@@ -160,7 +160,7 @@ def parse_config(text: str, *, where: str) -> Config:
     return known
 
 
-def change_config(home: Path, key: str, text: str) -> Config:
+def change_config(site: Site, key: str, text: str) -> Config:
     """Set one key to what an operator typed, or (empty) take it away; return all.
 
     Raises `UsageError`, `BusyError`, and `NotFoundError` for a hook whose program is not there.
@@ -168,8 +168,8 @@ def change_config(home: Path, key: str, text: str) -> Config:
     ``key`` is one of `KEYS`, or ``TABLE.NAME``: ``groups.NAME`` with the codes of sites between commas, ``notify.NAME``
     with the place of an address, ``hooks.EVENT`` with the command as a shell would take it.
     """
-    with home_lock(home):
-        config = load_config(home)
+    with site.files_locked():
+        config = load_config(site.home)
         table, _, name = key.partition(".")
         if table in TABLES and name:
             entries = {one: kept for one, kept in getattr(config, table).items() if one != name}
@@ -192,7 +192,7 @@ def change_config(home: Path, key: str, text: str) -> Config:
         else:
             raise _unknown(key, key)
         config = replace(config, **changed)
-        write_atomic(home / CONFIG, config_text(config).encode(), private=True)
+        write_atomic(site.home / CONFIG, config_text(config).encode(), private=True)
     return config
 
 

@@ -35,7 +35,16 @@ def look_at_keys(site: Site) -> Iterator[Ailment]:
 
 
 def look_at_clock(site: Site) -> Iterator[Ailment]:
-    """Whether other sites signed something in what is the future here."""
+    """Whether other sites signed something in what is the future here, or the catalogue's server has another time."""
+    away = site.catalogue.server_ahead_ns()
+    if abs(away) > TOLERANCE_NS:
+        yield Ailment(
+            area=Area.CLOCK,
+            what=f"this computer's clock is {abs(away) / 10**9:,.0f} s {'behind' if away > 0 else 'ahead of'} that of "
+            "the catalogue's server",
+            means="what this and other computers of the site sign and record is not in order, and may be refused",
+            remedy="set the clock of this computer, and of the server, by NTP",
+        )
     limit = now() + TOLERANCE_NS
     with site.catalogue.reading() as connection:
         for peer in sites.everyone(connection):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from courier.care.ailment import Ailment, Area
 from courier.errors import BusyError
-from courier.files import RESERVE, TEMP, free_space, is_of_group, locked, private_mode, sweep
+from courier.files import RESERVE, free_space, is_of_group, locked, private_mode
 from courier.niceties import set_mode
 from courier.site.card import CARD
 from courier.site.file_names import BACKUP, CATALOGUE_FILES, CONFIG, SETTINGS, WATCH
-from courier.site.home import home_lock
+from courier.site.home import Site
 from courier.site.keyring import IDENTITY
+from courier.site.scratch import left_in, sweep_left
 from courier.text import plural, size_text
 
 _SWEPT = ("keys", "store", "parcels/in", "parcels/out", BACKUP, WATCH)
@@ -58,7 +60,7 @@ def _closed(path: Path, mode: int, wanted: int, *, mend: bool, is_key: bool) -> 
 
 
 def look_at_locks(home: Path) -> Iterator[Ailment]:
-    """Whether the disk of the home knows locks."""
+    """Whether the disk of the home knows locks; it is the disk that is asked, and not the catalogue."""
     try:
         with locked(home / "locks" / "doctor"):
             pass
@@ -84,19 +86,26 @@ def look_at_space(home: Path) -> Iterator[Ailment]:
         )
 
 
-def look_for_leftovers(home: Path, *, mend: bool) -> Iterator[Ailment]:
+def _locked(site: Site, name: str) -> AbstractContextManager[None]:
+    """The lock of one of the folders `_SWEPT`."""
+    if name == "keys":
+        return site.files_locked()
+    return site.store.lock() if name == "store" else site.locked(site.home / name / "lock")
+
+
+def look_for_leftovers(site: Site, *, mend: bool) -> Iterator[Ailment]:
     """What killed commands left under temporary names, where no command is at work."""
     for name in _SWEPT:
-        folder = home / name
+        folder = site.home / name
         if not folder.is_dir():
             continue
         try:
-            with home_lock(home) if name == "keys" else locked(folder / "lock"):
-                left = list(folder.glob(f"{TEMP}*"))
+            with _locked(site, name):
+                left = left_in(site, folder)
                 if not left:
                     continue
                 if mend:
-                    sweep(folder)
+                    sweep_left(site, folder)
                 yield Ailment(
                     area=Area.LEFTOVERS,
                     what=f"{plural(len(left), 'temporary file')} of commands that were killed in {folder}",

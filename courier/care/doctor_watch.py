@@ -12,6 +12,7 @@ from courier.care.notify import addresses_of, is_installed
 from courier.care.watch.facts import watch_facts
 from courier.errors import CourierError, NotFoundError
 from courier.files import explain_os
+from courier.site.home import Site
 from formats.records import format_time
 
 
@@ -57,9 +58,9 @@ def _cannot_tell(error: CourierError) -> Ailment:
     return Ailment(area=Area.WATCH, what=error.message, means="nobody is told by it", remedy=error.hint)
 
 
-def look_at_watch(home: Path) -> Iterator[Ailment]:
+def look_at_watch(site: Site) -> Iterator[Ailment]:
     """Whether the watch was interrupted, and whom it could not tell."""
-    facts = watch_facts(home)
+    facts = watch_facts(site)
     if facts is None:
         return
     if not facts.running and not facts.ended:

@@ -57,14 +57,30 @@ class SentFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DeskFacts:
+    """What labels and seals at the desk told of a parcel.
+
+    ``by_label``: volumes that were taken in by their labels, and whose media have not been read; ``since_ns``: when the
+    first was. ``broken``: (volume, serial number that was read, when) of each seal that was found to be not the one
+    that is due, or broken, and of which nobody has said since what came of it.
+    """
+
+    parcel: str
+    by_label: tuple[int, ...] = ()
+    since_ns: int | None = None
+    broken: tuple[tuple[int, str, int], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReceivedFacts:
     """A build of a parcel that is announced or arrives, and is not imported.
 
+    ``volumes``: how many it has by its notice, 0 where that is not known.
     ``missing``: numbers of the volumes with content that is missing; ``damaged``: of those that came damaged.
     ``awaiting``: what a complete parcel waits for; ``report``: the command that reports its arrival, where the key
     waits for that. ``hold``: the operator did not want it imported by itself. ``usable``: packages of it that are in
-    the store already, of ``packages`` that it has; ``refused``: those that may not be imported, and why. ``problem`` as
-    in `SentFacts`.
+    the store already, of ``packages`` that it has; ``refused``: those that may not be imported, and why.
+    ``refusal``: of its source, where it refused the blocks that were asked for. ``problem`` as in `SentFacts`.
     """
 
     parcel: str
@@ -72,6 +88,7 @@ class ReceivedFacts:
     state: str
     since_ns: int
     hold: bool = False
+    volumes: int = 0
     missing: tuple[int, ...] = ()
     damaged: tuple[int, ...] = ()
     awaiting: tuple[str, ...] = ()
@@ -79,6 +96,7 @@ class ReceivedFacts:
     usable: tuple[str, ...] = ()
     packages: int = 0
     refused: tuple[str, ...] = ()
+    refusal: str = ""
     problem: str = ""
 
 
@@ -170,9 +188,11 @@ class WatchFacts:
 class SiteFacts:
     """A site as it stands at ``now_ns``.
 
-    ``counts``: parcels by (``sent`` or ``received``, state), of all. ``usual_to`` and ``usual_from``: seconds that past
-    parcels to, and from, a site took, the value in the middle. ``transit_days``: how long a parcel may be under way
-    where the operator has said so; 0: as past parcels took. ``free`` and ``reserve``: of the disk of the store.
+    ``counts``: parcels by (``sent`` or ``received``, state), of all. ``desk``: by parcel, where it told
+    something. ``usual_to`` and ``usual_from``: seconds that past parcels to, and from, a site took, the value in the
+    middle. ``transit_days``: how long a parcel may be under way where the operator has said so; 0: as past parcels
+    took. ``free`` and ``reserve``: of the disk of the store. ``packages``: how many versions there are, ``lost`` of
+    them without their content, as in a home that was restored; ``package_bytes``: of the others.
     ``dead_letters``: how many. ``contradicted``: stored versions for which their source signed other content.
     ``quarantined``: contents that were found damaged and taken out of use. ``watch``: None where none ever ran.
     """
@@ -183,6 +203,7 @@ class SiteFacts:
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     sent: tuple[SentFacts, ...] = ()
     received: tuple[ReceivedFacts, ...] = ()
+    desk: Mapping[str, DeskFacts] = field(default_factory=dict)
     usual_to: Mapping[str, int] = field(default_factory=dict)
     usual_from: Mapping[str, int] = field(default_factory=dict)
     transit_days: int = 0
@@ -191,6 +212,7 @@ class SiteFacts:
     free: int = 0
     reserve: int = 0
     packages: int = 0
+    lost: int = 0
     package_bytes: int = 0
     contradicted: tuple[str, ...] = ()
     quarantined: int = 0

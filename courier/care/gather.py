@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from courier.care.computer_facts import deployment_facts, state_facts
 from courier.care.config import load_config
+from courier.care.desk_facts import desk_facts
 from courier.care.facts import CacheClassFacts, PeerFacts, PointFacts, SiteFacts
+from courier.care.lost_content import lost_versions
 from courier.care.parcel_facts import parcel_facts
 from courier.care.transits import usual_seconds_from, usual_seconds_to
 from courier.care.watch.facts import watch_facts
@@ -28,6 +30,7 @@ def gather(site: Site) -> SiteFacts:
     space = site.store.space()
     with site.catalogue.reading() as connection:
         stored = packages.versions(connection)
+        lost = lost_versions(connection, site, stored)
         sizes = {(one.package, one.version): one.listing.bytes for one in stored}
         due = points.due(connection)
         return SiteFacts(
@@ -38,6 +41,7 @@ def gather(site: Site) -> SiteFacts:
             sent=sent,
             transit_days=load_config(site.home).transit_days,
             received=received,
+            desk=desk_facts(site),
             usual_to=usual_seconds_to(connection),
             usual_from=usual_seconds_from(connection),
             peers=_peers(connection),
@@ -45,7 +49,8 @@ def gather(site: Site) -> SiteFacts:
             free=space.free,
             reserve=space.reserve,
             packages=len(stored),
-            package_bytes=sum(sizes.values()),
+            lost=len(lost),
+            package_bytes=sum(size for version, size in sizes.items() if version not in lost),
             contradicted=tuple(f"{name}:{version}" for name, version in sorted(packages.contradicted(connection))),
             quarantined=len(site.store.quarantined()),
             points=tuple(
@@ -54,7 +59,7 @@ def gather(site: Site) -> SiteFacts:
             cache_classes=_classes(connection, own_points, sizes),
             states=state_facts(connection),
             deployments=deployment_facts(connection),
-            watch=watch_facts(site.home),
+            watch=watch_facts(site),
         )
 
 

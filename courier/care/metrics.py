@@ -39,7 +39,8 @@ def metrics(facts: SiteFacts, found: Iterable[Waiting]) -> str:
             _gauge("courier_store_free_bytes", "Bytes free where the store is.", [(site, facts.free)]),
             _gauge("courier_store_reserve_bytes", "Bytes that the store leaves free.", [(site, facts.reserve)]),
             _gauge("courier_package_versions", "Package versions in the store.", [(site, facts.packages)]),
-            _gauge("courier_package_bytes", "Bytes of all package versions.", [(site, facts.package_bytes)]),
+            _gauge("courier_package_versions_lost", "Package versions without content.", [(site, facts.lost)]),
+            _gauge("courier_package_bytes", "Bytes of package versions with content.", [(site, facts.package_bytes)]),
             _gauge("courier_quarantined_contents", "Contents found damaged.", [(site, facts.quarantined)]),
             _gauge(
                 "courier_watch_running",

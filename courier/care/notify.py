@@ -103,7 +103,12 @@ def _private_text(name: str, path: Path) -> str:
                     hint=f"chmod {wanted:o} {path}; if others had access, change the password of the service",
                     code=Code.LAX_KEY_FILE,
                 )
-        with path.open("rb") as source:
+        # What is no file, a pipe above all, would be waited for without end.
+        with open(path, "rb", opener=_at_once) as source:
+            if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                raise UsageError(
+                    f"notify.{name}: {path} is no file", hint="write the address of the service into a file"
+                )
             return source.read(MAX_FILE).decode()
     except FileNotFoundError:
         raise NotFoundError(
@@ -111,6 +116,10 @@ def _private_text(name: str, path: Path) -> str:
         ) from None
     except UnicodeDecodeError:
         raise UsageError(f"notify.{name}: {path} is not text in UTF-8", hint="a line for each address") from None
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def masked(address: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from courier.care.facts import DestinationFacts, ReceivedFacts, SentFacts
 from courier.errors import CourierError
 from courier.media.kinds import usual_layout
+from courier.parcel.notices import notices_about
 from courier.parcel.states import ReceivedState, SentState, VolumeState
 from courier.receiving.parcel_status import status_of
 from courier.sending.arrivals_there import volumes_arrived
@@ -99,6 +100,8 @@ def _received(site: Site, one: ReceivedParcel) -> ReceivedFacts:
         status = status_of(site, one.parcel, one.build)
     except CourierError as error:
         return replace(here, problem=f"{error.message}; {error.hint}")
+    if one.state == ReceivedState.ANNOUNCED:
+        return replace(here, volumes=_announced_volumes(site, one))
     damaged = {volume.number for volume in status.volumes if volume.state == VolumeState.DAMAGED}
     return replace(
         here,
@@ -109,5 +112,15 @@ def _received(site: Site, one: ReceivedParcel) -> ReceivedFacts:
         report=status.report,
         usable=tuple(package.name for package in status.packages if package.outcome),
         packages=len(status.packages),
+        refusal=status.refusal,
         refused=tuple(f"{package.name}: {package.refused}" for package in status.packages if package.refused),
     )
+
+
+def _announced_volumes(site: Site, one: ReceivedParcel) -> int:
+    """How many volumes the newest trusted notice of a parcel announces; 0 where none can be read."""
+    try:
+        notices = notices_about(site, site.trust(), one.parcel, one.source)
+    except CourierError:
+        return 0
+    return notices[-1].volumes if notices else 0

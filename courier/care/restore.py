@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from courier.care.after_restore import Restored, set_forward
 from courier.care.backup_parts import MANIFEST, Manifest, is_allowed
-from courier.errors import DamagedError, RefusedError, UsageError, explain
+from courier.errors import BusyError, DamagedError, RefusedError, UsageError, explain
 from courier.files import (
     TEMP,
     flush_files,
@@ -28,6 +28,7 @@ from courier.files import (
     sync_folder,
     write_atomic,
 )
+from courier.site.catalog import packages
 from courier.site.catalog.database import check_whole, sqlite_url
 from courier.site.catalog.snapshot import fill
 from courier.site.file_names import CATALOGUE, SETTINGS
@@ -88,9 +89,24 @@ def restore(path: Path, home: Path, opening: Opening, *, catalogue: str = "", gr
     `courier.care.after_restore`). Raises `UsageError` for a home that holds something, `RefusedError` for a key or
     passphrase that does not open the backup, `DamagedError` for a damaged one.
     """
+    is_new = not home.exists()
     make_folder(home)
-    with locked(home / _LOCKS / _MARK):
-        _empty(home)
+    try:
+        # The home has no catalogue yet that could keep other computers away.
+        with locked(home / _LOCKS / _MARK):
+            return _restored(path, home, opening, catalogue, group, gap)
+    except BusyError:
+        raise
+    except Exception:
+        if is_new:
+            _clear(home)
+        raise
+
+
+def _restored(path: Path, home: Path, opening: Opening, catalogue: str, group: str, gap: int) -> Restored:
+    """Restore into a folder whose lock is held. When it fails, the folder is as empty again as it was."""
+    _empty(home)
+    try:
         keep_to_owner(home, group)
         with shared_with_group(home):
             write_atomic(home / _MARK, b"", private=True)
@@ -100,6 +116,18 @@ def restore(path: Path, home: Path, opening: Opening, *, catalogue: str = "", gr
                 for member in _members(path, tar):
                     _take_out(tar, member, staged)
             return _finished(home, staged, manifest, catalogue, gap)
+    except Exception:
+        if not (home / SETTINGS).exists():
+            _empty(home)
+            (home / _MARK).unlink(missing_ok=True)
+        raise
+
+
+def _clear(home: Path) -> None:
+    """Remove a folder that this restore made, and in which it left nothing but its lock."""
+    with contextlib.suppress(OSError):
+        if sorted(item.name for item in home.iterdir()) == [_LOCKS]:
+            remove_tree(home)
 
 
 def _finished(home: Path, staged: Path, manifest: Manifest, catalogue: str, gap: int) -> Restored:
@@ -114,6 +142,10 @@ def _finished(home: Path, staged: Path, manifest: Manifest, catalogue: str, gap:
         make_folder(staged / folder)
     with contextlib.closing(open_site(staged)) as site:
         restored = set_forward(site, made_ns=manifest.made_ns, gap=gap)
+        if catalogue:
+            with site.catalogue.writing() as connection:
+                packages.raise_counter(connection, packages.HOME, 1)
+    remove_tree(staged / _LOCKS)  # the home has a folder of that name already, with the lock of this command
     if catalogue:
         fill(catalogue, staged / CATALOGUE)
         (staged / CATALOGUE).unlink()

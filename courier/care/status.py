@@ -27,7 +27,7 @@ def status_document(facts: SiteFacts, found: list[Waiting]) -> dict[str, Any]:
             "sent": [_sent(one) for one in facts.sent],
             "received": [_received(one) for one in facts.received],
         },
-        "packages": {"versions": facts.packages, "bytes": facts.package_bytes},
+        "packages": {"versions": facts.packages, "bytes": facts.package_bytes, "without_content": facts.lost},
         "store": {"free_bytes": facts.free, "reserve_bytes": facts.reserve},
         "watch": None if facts.watch is None else _watch(facts.watch),
         "waiting": [waiting_document(one) for one in found],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 
-from courier.care.facts import DAY_NS, SECOND_NS, DestinationFacts, ReceivedFacts, SentFacts, SiteFacts
+from courier.care.facts import DAY_NS, SECOND_NS, DeskFacts, DestinationFacts, ReceivedFacts, SentFacts, SiteFacts
 from courier.care.waiting import CARRIER, OPERATOR, Cause, Waiting
 from courier.parcel.states import ReceivedState, SentState
 from courier.text import plural, size_text, volumes
@@ -18,11 +19,16 @@ TIMES_USUAL = 2
 
 
 def waiting_parcels(facts: SiteFacts) -> Iterator[Waiting]:
-    """What waits of the parcels made here, then of those that arrive."""
+    """What waits of the parcels made here, then of those that arrive, then of what was found at the desk."""
     for sent in facts.sent:
         yield from _of_sent(facts, sent)
     for received in facts.received:
         yield from _of_received(facts, received)
+    known = {received.parcel for received in facts.received}
+    for desk in facts.desk.values():
+        yield from _of_seals(desk)
+        if desk.by_label and desk.parcel not in known:
+            yield _to_read(desk, "nothing is known of the parcel here yet", then=f"courier parcel log {desk.parcel}")
 
 
 def allowed_ns(facts: SiteFacts, usual: Mapping[str, int], code: str) -> int:
@@ -107,13 +113,20 @@ def _of_received(facts: SiteFacts, one: ReceivedFacts) -> Iterator[Waiting]:
 
     if one.problem:
         yield waits(Cause.DAMAGE, f"{name}: {one.problem}", on=OPERATOR, then=show)
-    elif one.state == ReceivedState.ANNOUNCED and is_late:
-        text = f"{name} from {one.source} is overdue: no medium came; ask {one.source}"
-        yield waits(Cause.OVERDUE, text, on=OPERATOR, then=show)
-    elif one.state == ReceivedState.ANNOUNCED:
-        yield waits(Cause.UNDER_WAY, f"{name} from {one.source} is announced", on=CARRIER, then=show)
-    elif one.state == ReceivedState.ARRIVING or one.missing:
-        yield from _of_arriving(one, waits, is_late=is_late)
+    elif one.state in (ReceivedState.ANNOUNCED, ReceivedState.ARRIVING) or one.missing:
+        desk = facts.desk.get(name, DeskFacts(parcel=name))
+        is_announced = one.state == ReceivedState.ANNOUNCED
+        lacking = set(range(1, one.volumes + 1) if is_announced else one.missing)
+        # Where the notice is not known, what is at the desk by its label is all that can be said.
+        here = sorted(desk.by_label if is_announced and not lacking else lacking.intersection(desk.by_label))
+        to_come = sorted(lacking.difference(here))
+        if here:
+            rest = f"; {volumes(to_come)} of it not" if to_come else ""
+            yield _to_read(replace(desk, by_label=tuple(here)), f"from {one.source}{rest}", then=show)
+        if not is_announced:
+            yield from _of_arriving(one, waits, here=here, is_late=is_late)
+        elif to_come or not here:
+            yield _announced(one, waits, to_come if here else [], is_late=is_late)
     elif one.report:
         # Where seals are to be typed into it, only a person can give it.
         needs_typing = any(word in one.report for word in ("SERIAL", "FILE"))
@@ -125,20 +138,72 @@ def _of_received(facts: SiteFacts, one: ReceivedFacts) -> Iterator[Waiting]:
     elif one.refused:
         text = f"{name} is here, and waits for a decision{_usable(one)}"
         yield waits(Cause.DECISION, text, on=OPERATOR, then=show)
+    elif one.refusal:
+        text = f"{name} is held: {one.refusal}"
+        yield waits(Cause.DECISION, text, on=OPERATOR, then=show)
     else:
         text = f"{name} is held until there is {'; '.join(one.awaiting) or 'what it awaits'}"
         on = OPERATOR if facts.now_ns - one.since_ns > DAY_NS else one.source
         yield waits(Cause.DEFINITION, text, on=on, then="courier channel sync")
 
 
-def _of_arriving(one: ReceivedFacts, waits: Callable[..., Waiting], *, is_late: bool) -> Iterator[Waiting]:
+def _to_read(desk: DeskFacts, more: str, *, then: str) -> Waiting:
+    """What was taken in by its label, and waits to be read."""
+    text = f"{desk.parcel}: {volumes(desk.by_label)} at the desk by label ({more}); read the media with courier parcel "
+    return Waiting(
+        cause=Cause.TO_READ,
+        what=f"{text}receive MEDIUM",
+        on=OPERATOR,
+        next=then,
+        subject=desk.parcel,
+        parcel=desk.parcel,
+        since_ns=desk.since_ns,
+    )
+
+
+def _of_seals(desk: DeskFacts) -> Iterator[Waiting]:
+    """The seals that were found wrong, until a person has entered what came of them."""
+    name = desk.parcel
+    for number, serial, at_ns in desk.broken:
+        yield Waiting(
+            cause=Cause.SEAL,
+            what=f"{name}: the seal on volume {number} was found wrong or broken (read: {serial or 'no number'}); ask "
+            f"{name[:3]}, and enter what came of it: courier parcel custody add {name} --event note --volume {number} "
+            "--note TEXT",
+            on=OPERATOR,
+            next=f"courier parcel log {name}",
+            subject=f"{name} {number}",
+            parcel=name,
+            since_ns=at_ns,
+        )
+
+
+def _announced(one: ReceivedFacts, waits: Callable[..., Waiting], to_come: list[int], *, is_late: bool) -> Waiting:
+    """A parcel of which no medium was read; ``to_come``: what is not at the desk either, where others of it are."""
     name, show = one.parcel, f"courier parcel show {one.parcel}"
-    undamaged = sorted(set(one.missing) - set(one.damaged))
+    if is_late:
+        what = f"{volumes(to_come)} missing" if to_come else "no medium came"
+        text = f"{name} from {one.source} is overdue: {what}; ask {one.source}"
+        return waits(Cause.OVERDUE, text, on=OPERATOR, then=show)
+    how = f"arrives: {volumes(to_come)} to come" if to_come else "is announced"
+    return waits(Cause.UNDER_WAY, f"{name} from {one.source} {how}", on=CARRIER, then=show)
+
+
+def _of_arriving(
+    one: ReceivedFacts, waits: Callable[..., Waiting], *, here: Collection[int], is_late: bool
+) -> Iterator[Waiting]:
+    """``here``: the volumes that are at the desk, and wait to be read."""
+    name, show = one.parcel, f"courier parcel show {one.parcel}"
+    undamaged = sorted(set(one.missing) - set(one.damaged) - set(here))
+    if here and not undamaged:
+        # Once these are read it is seen what damage is left.
+        return
     if one.damaged and not undamaged:
         text = f"{name} from {one.source} came with damage in {volumes(one.damaged)}"
         yield waits(Cause.DAMAGE, text, on=OPERATOR, then=f"courier parcel repair {name} --from-network")
     elif is_late:
-        text = f"{name} from {one.source} is overdue: {volumes(one.missing)} missing; ask {one.source}{_usable(one)}"
+        lacking = sorted({*undamaged, *one.damaged})
+        text = f"{name} from {one.source} is overdue: {volumes(lacking)} missing; ask {one.source}{_usable(one)}"
         yield waits(Cause.OVERDUE, text, on=OPERATOR, then=show)
     else:
         came = f"; {volumes(one.damaged)} came with damage" if one.damaged else ""

@@ -93,6 +93,12 @@ def _store(facts: SiteFacts) -> Iterator[Waiting]:
             "stay free; remove packages that are not needed, or give it a larger disk"
         )
         yield _asked(Cause.DISK, "store", text, "courier package list")
+    if facts.lost:
+        text = (
+            f"the store has no content of {plural(facts.lost, 'package version')}: receive their parcels again, or add "
+            "the same files again"
+        )
+        yield _asked(Cause.CONTENT, "store", text, "courier package verify")
     if facts.quarantined:
         text = (
             f"{plural(facts.quarantined, 'content')} of the store found damaged and taken out of use; add or receive "

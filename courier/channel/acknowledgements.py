@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
 from courier.errors import CourierError
-from courier.parcel.transitions import log_entry
+from courier.parcel.transitions import REFUSED_THERE, log_entry
 from courier.site.catalog import messages, parcels, sites
 from courier.site.catalog.messages import Message
 from courier.site.clock import now
@@ -92,7 +92,7 @@ def _parcel_of(connection: Connection, message: Message) -> str:
 
 def _log_answer(connection: Connection, site: Site, message: Message, item: AcknowledgedMessage, parcel: str) -> None:
     """Note in a parcel's log that a message of ours about it was refused, or waits for a person, at the other site."""
-    event, how = ("refused-there", "by") if item.refused else ("waits-there", "at")
+    event, how = (REFUSED_THERE, "by") if item.refused else ("waits-there", "at")
     text = f"our {message.kind}, {how} {message.site}: {item.refused or item.waits}"
     parcels.write_log(connection, log_entry(site, parcel, event, text))
 

@@ -55,7 +55,7 @@ def run_server(
     """Serve until told to stop. ``every``: seconds between rounds of deliveries and fetches, 0 for none.
 
     ``rate``: requests a second that one site may make. ``metrics``: the page for monitoring, if there is to be one.
-    Raises `UsageError`, `NotFoundError` or `RefusedError`.
+    Raises `UsageError`, `NotFoundError`, `RefusedError`, and `BusyError` where another server of this site runs.
     """
     check_listening(listening)  # before a passphrase is asked for
     require_server()
@@ -64,7 +64,6 @@ def run_server(
     reports = _unhindered(reports)
     unlock_keys(site)
     inbox = open_inbox(site)
-    inbox.sweep()
     rounds = _Rounds(site, handlers, every=every, reports=reports)
     service = make_service(
         ServerDesk(site, arrived=rounds.look, passed=reports.passed),
@@ -73,13 +72,16 @@ def run_server(
         rate=rate,
         metrics=metrics,
     )
-    worker = threading.Thread(target=rounds.run, name="rounds")
-    worker.start()
-    try:
-        serve(service, listening, ready=reports.ready, stop=stop)
-    finally:
-        rounds.end()
-        worker.join()
+    # Two servers would write into one upload at once.
+    with site.locked(site.home / "channel" / "server" / "lock"):
+        inbox.sweep()
+        worker = threading.Thread(target=rounds.run, name="rounds")
+        worker.start()
+        try:
+            serve(service, listening, ready=reports.ready, stop=stop)
+        finally:
+            rounds.end()
+            worker.join()
 
 
 def unlock_keys(site: Site) -> None:

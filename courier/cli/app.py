@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import signal
 import sys
 import threading
@@ -42,6 +43,9 @@ from courier.error_codes import EXIT_CODES
 from courier.errors import CourierError, StoppedError, UsageError, explain
 from courier.text import harmless
 
+_RARELY = 50000
+"""So many more records, lists and the like there are before Python looks for those that only hold one another. They are
+few here, and a command that handles very many files would be searched over and over."""
 CTRL_C = 130
 """What typer returns after Ctrl-C in place of the interruption; no exit code of ours."""
 
@@ -94,6 +98,7 @@ def command_tree() -> Any:
 
 def main() -> NoReturn:
     """Run the command line and exit with a code of `EXIT_CODES`."""
+    gc.set_threshold(_RARELY)
     _print_any_name()
     _end_by_signal_as_by_ctrl_c()
     # Errors of the command line itself come before any option has been read.

@@ -50,7 +50,8 @@ def backup(
 
     The site may be in use meanwhile. The file holds keys, settings, catalogue, custody ledgers, trusted sites, and what
     parcels made here consist of, with the seeds of their encryption. The contents of packages are not in it. The
-    passphrase is asked for, or taken from COURIER_BACKUP_PASSPHRASE. Stock age and tar read the file.
+    passphrase is asked for, or taken from COURIER_BACKUP_PASSPHRASE, and has 12 characters or more. Stock age and tar
+    read the file.
     """
     from courier.care.backup import Protection, back_up
 

@@ -216,25 +216,55 @@ def _say_blocked(console: Console, verdict: Verdict) -> None:
         )
 
 
-@command(app, "explain", examples=["courier cache explain HQ100007 --size 4.2GB"])
+def _bytes_listed(listing: Path) -> int:
+    """The bytes of the files in a listing, whichever it is."""
+    import hashlib
+
+    from courier.distribution.cache_place import listed_bytes
+
+    with listing.open("rb") as source:
+        digest = hashlib.file_digest(source, "sha256").hexdigest()
+    return listed_bytes(listing, digest)
+
+
+@command(
+    app,
+    "explain",
+    examples=[
+        "courier cache explain HQ100007 --size 4.2GB",
+        "courier cache explain HQ100007:3 --listing win11.listing",
+    ],
+)
 def explain(
     context: typer.Context,
     *,
     reference: REFERENCE,
-    size: Annotated[str, typer.Option("--size", metavar="SIZE", help="Bytes that the package has, such as 4.2GB.")],
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="SIZE", help="Bytes that the package has, such as 4.2GB.")
+    ] = None,
+    listing: Annotated[
+        Path | None, typer.Option("--listing", metavar="FILE", help="Listing of the package, which has its bytes.")
+    ] = None,
     cache: CACHE = None,
 ) -> None:
     """Say whether a package would fit.
 
-    What would go for it is named, and what blocks it. Nothing is changed.
+    Its size is given, or told by its listing. What would go for it is named, and what blocks it. Nothing is changed.
     """
     from courier.distribution.cache_change import parse_wanted
     from courier.distribution.cache_folder import find_cache, open_cache
     from courier.distribution.cache_place import would_place
+    from courier.errors import UsageError
     from courier.site.clock import now
 
     console = console_of(context)
-    wanted, needed = parse_wanted(reference), bytes_of(size, "--size")
+    wanted = parse_wanted(reference)
+    if size is not None and listing is None:
+        needed = bytes_of(size, "--size")
+    elif listing is not None and size is None:
+        needed = _bytes_listed(listing)
+    else:
+        raise UsageError("how large the package is, is to be told once", hint="give --size SIZE, or --listing FILE")
     opened = open_cache(find_cache(cache))
     verdict = would_place(opened, needed, now_ns=now(), package=wanted.package, version=wanted.version)
     if verdict.fits:

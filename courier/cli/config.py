@@ -87,7 +87,7 @@ def _change(console: Console, key: str, value: str) -> None:
     from courier.care.config import change_config
 
     with console.site() as site:
-        config = change_config(site.home, key, value)
+        config = change_config(site, key, value)
     _note_no_address(console, key, config)
     _say(console, config)
 

@@ -32,7 +32,7 @@ class DiscsDemo:
         from courier.distribution.download_plan import read_cards
         from courier.files import write_atomic
         from courier.media.kinds import DRIVE
-        from courier.site.trust import KnownSite, Trust
+        from courier.site.trust import Trust
 
         size = size_text(CAPACITY)
         self._step(f"For a computer without a network the branch makes discs of {size}: courier standalone create.")
@@ -44,8 +44,7 @@ class DiscsDemo:
         for image in made.images:
             self._detail(f"{image.relative_to(self._root)}  {size_text(image.stat().st_size)}")
         self._step("Anybody who has the card of the branch can verify them: courier standalone verify.")
-        known = {site: KnownSite(card=card) for site, card in read_cards([self._card]).items()}
-        verdict = verify_discs(made.images, Trust(own=None, known=known))
+        verdict = verify_discs(made.images, Trust.of_cards(*read_cards([self._card]).values()))
         check(not verdict.problems and not verdict.missing, "the discs are not good")
         self._detail(f"signed by {verdict.document.site}; {plural(len(verdict.discs), 'disc')}, every byte compared")
         return made.images

@@ -114,6 +114,7 @@ def run(
     It needs no site, only a policy and the card; at the site itself not even these. After an interruption the same
     command goes on at its step. All content is verified as it is read. Nothing is mounted, and no device is written.
     """
+    from courier.deployment.run.policy import vouchers
     from courier.deployment.run.work import work_folder
     from courier.errors import UsageError
 
@@ -130,6 +131,11 @@ def run(
             from courier.deployment.run.reporting import to_folder
 
             given.recorders.append(to_folder(report, key))
+        vouched = vouchers(given.read.policy, given.cards)
+        for version, site in vouched.items():
+            if site != (source := version[:3]):
+                hint = "" if policy is None else f", as the card of {source} was not given (--card)"
+                console.say(f"{version}: {site} alone vouches for it{hint}")
         result = _carry_out(
             console,
             folder,
@@ -147,7 +153,7 @@ def run(
             restart_is_end=restart_is_end,
         )
     _say(console, result, into)
-    console.result(_document(result, computer, into, place))
+    console.result({**_document(result, computer, into, place), "vouched_by": vouched})
     if result.restart:
         raise typer.Exit(RESTART)
 

@@ -24,14 +24,17 @@ def doctor(
 
     It says what that means, and what helps. Looked at are rights of files, keys, locks, space, clock, catalogue,
     leftovers, store and channel. All packs of the store are read for it; larger contents are read by courier package
-    verify. Exit code 10 when something is left that a person has to see to.
+    verify. Where several computers work on the home, it says which of them hold what. Exit code 10 when something is
+    left that a person has to see to.
     """
     from courier.care.doctor import examine
     from courier.errors import WaitingError
+    from courier.site.catalog.held_things import held_thing
 
     console = console_of(context)
     with console.site() as site:
         found = list(examine(site, mend=mend))
+        held = sorted((held_thing(name), who) for name, who in site.catalogue.held_by_others().items())
     for one in found:
         console.say(f"{one.area}: {one.what}")
         console.say(f"  It means: {one.means}")
@@ -39,6 +42,8 @@ def doctor(
             console.say("  Mended." + (f" But {one.afterwards}" if one.afterwards else ""))
         else:
             console.say(f"  -> {one.remedy}")
+    for thing, who in held:
+        console.say(f"At work: {who} holds {thing}.")
     left = [one for one in found if not one.mended]
     if not found:
         console.say("Nothing is wrong.")
@@ -53,7 +58,8 @@ def doctor(
                 "mended": one.mended,
             }
             for one in found
-        ]
+        ],
+        "held": [{"what": thing, "by": who} for thing, who in held],
     }
     if left:
         mendable = any(one.mendable for one in left)

@@ -30,7 +30,7 @@ def list_(context: typer.Context) -> None:
     with console.site() as site:
         config = config_of(console)
         services = [{"name": name, "place": config.notify[name], **_addresses(config, name)} for name in config.notify]
-        facts = watch_facts(site.home)
+        facts = watch_facts(site)
         untold = facts.untold if facts else ()
         if services:
             rows = [(one["name"], one["place"], ", ".join(one["addresses"]) or one["problem"]) for one in services]

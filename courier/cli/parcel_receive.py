@@ -58,8 +58,9 @@ def receive(
     """Receive volumes, and import the parcel once it is complete.
 
     Volumes may come in any order and any number of times. The import also waits until the network has said the same as
-    the media. With --progressive each package is imported as soon as all of it is here, before the rest comes. With
-    --cluster workers unpack what was gathered; what is imported straight from its media needs none.
+    the media. With --progressive each package is imported as soon as all of it is here, before the rest comes. Several
+    of these commands may read different volumes of one parcel at once; the last one imports it. With --cluster workers
+    unpack what was gathered; what is imported straight from its media needs none.
     """
     from courier.receiving.incomplete import damage_left
     from courier.receiving.receive import receive_media

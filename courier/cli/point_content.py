@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,18 +46,19 @@ def _failed_json(failures: Sequence[tuple[str, CourierError]]) -> list[dict[str,
     return [{"point": name, "code": str(error.code), "message": error.message} for name, error in failures]
 
 
-def _on_each(console: Console, names: Sequence[str], label: str, act: Act) -> None:
-    """Do something on each point, the others too where one fails; then print, and exit with what failed last."""
+def _on_each(console: Console, names: Sequence[str], label: str, *acts: Act) -> None:
+    """Do some things on each point, the others too where one fails; then print, and exit with what failed last."""
     documents: list[dict[str, Any]] = []
     with console.site() as site:
 
-        def act_on(name: str) -> None:
+        def act_on(name: str, act: Act) -> None:
             with console.progress(label, None) as progress:
                 done = act(site, name, progress)
             documents.append(_describe(done))
             _say(console, done)
 
-        if failures := _failures(names, act_on):
+        failures = [one for act in acts for one in _failures(names, partial(act_on, act=act))]
+        if failures:
             document = {"points": documents, "failed": _failed_json(failures)}
             raise typer.Exit(console.errors(failures, document))
         console.result({"points": documents})
@@ -91,31 +93,32 @@ def _say(console: Console, done: Distributed) -> None:
     "distribute",
     examples=[
         "courier point distribute HQ100001 --point P1",
-        "courier point distribute HQ100001:3 --point P1 --point P2",
+        "courier point distribute HQ100001:3 HQ100004 --point P1 --point P2",
     ],
 )
 def distribute(
     context: typer.Context,
     *,
-    reference: REFERENCE,
+    references: Annotated[
+        list[str],
+        typer.Argument(metavar="ID[:VERSION]...", help="Packages, or versions such as HQ100004:3."),
+    ],
     points: POINTS,
     older: Annotated[
         bool, typer.Option("--older", help="Also a version that the point told clients not to take any more.")
     ] = False,
 ) -> None:
-    """Put a version on points where it is not.
+    """Put versions on points where they are not.
 
     Without a version it is the newest of the store. Only what is missing is sent, by digest, and read back.
     Clients see the version once all of it is there.
     """
     from courier.distribution.versions import distribute as act
 
-    _on_each(
-        console_of(context),
-        points,
-        "Distributing",
-        lambda site, name, progress: act(site, name, reference, older=older, progress=progress),
-    )
+    def of(reference: str) -> Act:
+        return lambda site, name, progress: act(site, name, reference, older=older, progress=progress)
+
+    _on_each(console_of(context), points, "Distributing", *map(of, dict.fromkeys(references)))
 
 
 @command(app, "update", examples=["courier point update HQ100001 --point P1"])

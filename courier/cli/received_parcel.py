@@ -67,10 +67,13 @@ def parcel_status(status: ParcelStatus) -> dict[str, Any]:
         "missing_blocks": status.missing_blocks,
         "mended_blocks": status.mended,
         "awaiting": list(status.awaiting),
+        "elsewhere": status.elsewhere,
         "bases": [{"package_id": base.package, "version": base.version} for base in status.bases],
         "imported": [
             {"package_id": item.package, "version": item.version, "outcome": str(item.outcome)} for item in imported
         ],
+        "refusal": status.refusal,
+        "not_progressive": status.not_progressive,
         "progressive": status.progressive,
         "packages": [
             {
@@ -123,14 +126,20 @@ def say_status(console: Console, status: ParcelStatus) -> None:
             f"{status.parcel}: still missing, whole or in part: {volumes(status.missing_volumes)} of {status.of} "
             f"({plural(status.missing_blocks, 'block')})"
         )
+        if status.not_progressive:
+            console.say(f"  {status.not_progressive}")
         if status.spare:
             console.say(f"  any {plural(status.spare, 'volume')} of the {status.of} may be lost: parity replaces them")
     elif status.awaiting:
         console.say(f"{status.parcel}: all content is here and good; it is held, awaiting:")
         for item in status.awaiting:
             console.say(f"  {item}")
-    elif status.imported is None:
+    elif status.imported is None and not status.elsewhere:
         console.say(f"{status.parcel}: {status.state}")
+    if status.refusal:
+        console.say(f"  {status.source} refused the blocks that were asked for: {status.refusal}")
+    if status.elsewhere:
+        console.say(f"{status.elsewhere}; whoever ends last goes on with the parcel, and imports it once it can be")
     say_packages(console, status)
     say_imported(console, status, "; its receipt leaves with the next: courier channel sync")
 

@@ -251,6 +251,37 @@ def _say_made(console: Console, made: MadeSet, request: SetRequest) -> None:
     )
 
 
+@command(app, "list", examples=["courier standalone list"])
+def list_(context: typer.Context) -> None:
+    """List the sets that were made at this site.
+
+    The log of the site has them, and no look is taken at the media: a set may have been replaced since by a later one
+    in the same folder.
+    """
+    from courier.deployment.standalone.create import made_sets
+
+    console = console_of(context)
+    with console.site() as site:
+        found = made_sets(site)
+    for one in found:
+        console.say(f"{time_text(one.at_ns)}  {one.operator}  {one.text}")
+    if not found:
+        console.say("No set was made here yet: courier standalone create")
+    console.result(
+        {
+            "sets": [
+                {
+                    "set": one.text.partition(" ")[0],
+                    "made": time_text(one.at_ns),
+                    "operator": one.operator,
+                    "text": one.text,
+                }
+                for one in found
+            ]
+        }
+    )
+
+
 @command(
     app,
     "verify",
@@ -334,10 +365,10 @@ def extract(
 
 def _trust(console: Console, cards: list[Path]) -> Trust:
     from courier.distribution.download_plan import read_cards
-    from courier.site.trust import KnownSite, Trust
+    from courier.site.trust import Trust
 
     if cards:
-        return Trust(own=None, known={site: KnownSite(card=one) for site, one in read_cards(cards).items()})
+        return Trust.of_cards(*read_cards(cards).values())
     with console.site() as site:
         return site.trust()
 

@@ -63,7 +63,8 @@ def _say(console: Console, facts: SiteFacts, found: list[Waiting]) -> None:
     from courier.care.status import watch_text
 
     console.say(
-        f"{facts.site}: {plural(facts.packages, 'package version')}, {size_text(facts.package_bytes)}; "
+        f"{facts.site}: {plural(facts.packages, 'package version')}, {size_text(facts.package_bytes)}"
+        f"{f' ({facts.lost:,} without content)' if facts.lost else ''}; "
         f"{size_text(facts.free)} free for more"
     )
     for side in ("sent", "received"):

@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, NotFoundError, RefusedError, explain
-from courier.site.trust import KnownSite, Trust
+from courier.site.trust import Trust
 from formats.blocks import BLOCK, DIGEST, BlockTable, block_count
 from formats.digest import HashingReader, sha256_hex
 from formats.documents import package as package_doc
@@ -74,7 +74,7 @@ def read_statement(fetch: Fetch, *, card: SiteCard, now_ns: int, point: str = ""
     empty for any. ``now_ns``: the time (UTC). Raises `RefusedError`, `DamagedError` for bytes that are no statement,
     and what ``fetch`` raises.
     """
-    trust = Trust(own=None, known={card.site: KnownSite(card=card)})
+    trust = Trust.of_cards(card)
     statement, _ = trust.verify(_fetched(fetch, STATEMENT, MAX_ENVELOPE), point_doc.KIND, now_ns=now_ns)
     if point and statement.point != point:
         raise RefusedError(
@@ -142,7 +142,7 @@ def read_definition(
                 code=Code.WRONG_SITE,
             )
         if signer in cards:
-            trust = Trust(own=None, known={signer: KnownSite(card=cards[signer])})
+            trust = Trust.of_cards(cards[signer])
             # By its date alone, though the key was revoked later: the statement names the listing, under a good key.
             definition, _ = trust.verify(data, package_doc.KIND, now_ns=now_ns, where=where, on_medium=True)
         else:

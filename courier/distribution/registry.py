@@ -13,7 +13,7 @@ from courier.distribution.marker import check_marker, find_marker, remove_marker
 from courier.distribution.room import check_reserve
 from courier.distribution.web_address import check_signed_address
 from courier.errors import BusyError, CourierError, NotFoundError, RefusedError, UsageError
-from courier.files import free_space, locked, make_folder, path_text
+from courier.files import free_space, make_folder, path_text
 from courier.site.catalog import points
 from courier.site.catalog.points import Point
 from courier.site.clock import now
@@ -170,7 +170,7 @@ def working_on(site: Site, name: str) -> Iterator[None]:
     """Hold the lock of a point. Raises `BusyError` while another command holds it."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(locked(site.home / "locks" / f"point-{name}"))
+            stack.enter_context(site.locked(site.home / "locks" / f"point-{name}"))
         except BusyError:
             raise BusyError(
                 f"another courier command is at work on point {name}",

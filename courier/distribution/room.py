@@ -1,8 +1,9 @@
 """Room on the disks of a point: its reserve, and reservations, so that commands side by side do not promise it twice.
 
 A reservation is a file in the site's home whose lock file its command holds; the system drops the lock when the command
-ends, however it ends, and the next command deletes what was left. Other programs, and other sites that write to the
-same disk, do not ask: a disk that fills up all the same ends a command with exit code 5, and the same command goes on.
+ends, however it ends, and the next command deletes what was left. Other programs, other computers, and other sites that
+write to the same disk, do not ask: a disk that fills up all the same ends a command with exit code 5, and the same
+command goes on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from courier.errors import BusyError, UsageError
 from courier.files import locked, make_folder, write_atomic
 from courier.media.kinds import parse_size
 from courier.site.home import Site
+from courier.site.this_computer import COMPUTER
 
 WAIT_SECONDS = 20.0
 """How long a command waits for the moment in which others look what is reserved."""
@@ -63,7 +65,8 @@ def reserving(site: Site, plan: Callable[[Mapping[int, int]], Mapping[int, int]]
 
     It returns the bytes wanted on each, or raises `NoSpaceError`.
     """
-    folder = make_folder(site.home / "locks" / "room")
+    # By computer: its disks have numbers of their own, and a lock file tells of its own commands only.
+    folder = make_folder(site.home / "locks" / "room" / COMPUTER)
     name = f"{os.getpid()}-{time.monotonic_ns():x}"
     with locked(folder / f"{name}.lock"):
         try:

@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError, UsageError
-from courier.files import TEMP, flush_files, locked, make_folder, naming_space, require_space, sync_folder
+from courier.files import TEMP, flush_files, make_folder, naming_space, require_space, sync_folder
 from courier.packages.find import find_package
 from courier.packages.vouched import check_not_contradicted
 from courier.progress import SILENT, Progress
@@ -54,7 +54,7 @@ def export_archive(
     if part_size and size > MAX_PARTS * part_size:
         raise UsageError(f"parts of {part_size:,} bytes make more than {MAX_PARTS}", hint="give a larger --volume-size")
     lock = hashlib.sha256(str(folder.resolve() / target.name).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    with locked(site.home / "locks" / f"export-{lock}"):
+    with site.locked(site.home / "locks" / f"export-{lock}"):
         _check_free(folder, target.name, part_size)
         make_folder(folder)
         for left in _numbered(folder, f"{TEMP}{target.name[-60:]}"):

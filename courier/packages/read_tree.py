@@ -50,8 +50,9 @@ def read_tree(
             yield LinkEntry(path=entry.name, target=entry.target, mtime_ns=entry.mtime_ns)
         else:
             try:
+                found: HoleMap = ()
                 if take_bytes is not None and entry.size <= LARGEST and not entry.sparse and take_over is None:
-                    content, found = take_bytes(_small(tree, entry)), ()
+                    content = take_bytes(_small(tree, entry))
                 else:
                     content, found = _read_file(tree, entry, take, holes=holes, take_over=take_over)
             except _ChangedError as error:

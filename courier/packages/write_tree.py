@@ -14,9 +14,10 @@ from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError, UsageError
-from courier.files import TEMP, make_folder, remove_tree, sweep_beside, sync_file, sync_folder, writing_out
+from courier.files import TEMP, make_folder, remove_tree, sweep_beside, sync_file, sync_folder
 from courier.niceties import share_blocks
 from courier.packages.tree_root import TreeRoot
+from courier.uncached import PIECE, Pieces, PieceWriter, set_direct
 from formats.digest import CHUNK, SideHash
 from formats.documents.listing import Entry, FileEntry, FolderEntry, HardLinkEntry, LinkEntry
 from formats.holes import hole_runs
@@ -114,6 +115,7 @@ class _Writer:
         self._links: list[LinkEntry] = []
         self._several_names: dict[str, FileEntry] = {}
         self._files = 0
+        self._pieces = Pieces()
 
     def take(self, entry: Entry) -> None:
         """Make one entry. Symbolic links wait for the end, so that nothing is ever written through one."""
@@ -171,7 +173,12 @@ class _Writer:
         with io.FileIO(descriptor, "wb") as out:
             if entry.size:
                 with self._open_content(entry.sha256) as raw, SideHash() as digest:
-                    _copy(raw, out, entry, digest, self._progress)
+                    if entry.holes:
+                        _copy_with_holes(raw, out, entry, digest, self._progress)
+                    elif entry.size > PIECE:
+                        _copy(raw, out, self._pieces, digest, self._progress)
+                    else:
+                        _copy_small(raw, out, digest, self._progress)
                     if digest.count != entry.size or digest.hexdigest() != entry.sha256:
                         raise DamagedError(
                             f"package store: {entry.path}: content differs from its SHA-256",
@@ -184,23 +191,30 @@ class _Writer:
         self._root.utime(entry.path, entry.mtime_ns)
 
 
-def _copy(
-    source: BinaryIO, out: io.FileIO, entry: FileEntry, digest: SideHash, progress: Callable[[int], None]
-) -> None:
-    """Write a file's bytes; holes stay holes, where they are zeros indeed: the bytes decide, the map is advice.
+def _copy(source: BinaryIO, out: io.FileIO, pieces: Pieces, digest: SideHash, progress: Callable[[int], None]) -> None:
+    """Write a file's bytes, while a thread hashes them.
 
     Where the file system can have the file share the blocks of the store's, nothing is written. They are read for their
     digest all the same.
     """
-    if not entry.holes:
-        shared = entry.size > CHUNK and _share(source, out)
-        written = writing_out(out, progress)
-        while data := source.read(CHUNK):
-            digest.update(data)
-            if not shared:
-                _write_all(out, memoryview(data))
-            written(len(data))
-        return
+    with PieceWriter(out.fileno()) as writer:
+        works = (digest,) if _share(source, out) else (digest, writer)
+        for count in pieces.pour(source, works):
+            progress(count)
+    set_direct(out.fileno(), False)
+
+
+def _copy_small(source: BinaryIO, out: io.FileIO, digest: SideHash, progress: Callable[[int], None]) -> None:
+    while data := source.read(CHUNK):
+        digest.update(data)
+        _write_all(out, memoryview(data))
+        progress(len(data))
+
+
+def _copy_with_holes(
+    source: BinaryIO, out: io.FileIO, entry: FileEntry, digest: SideHash, progress: Callable[[int], None]
+) -> None:
+    """Write a file's bytes; holes stay holes, where they are zeros indeed: the bytes decide, the map is advice."""
     holes = hole_runs(entry.holes)
     hole = next(holes, None)
     at = 0

@@ -7,6 +7,7 @@ for others. A receiver makes it from the contents.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +45,10 @@ class BaseContents:
     """
 
     def __init__(self, archives: int, contents: Iterable[tuple[str, int]]) -> None:
-        """``archives``: how many the parcel has; ``contents``: SHA-256 and size of each, in any order."""
+        """``archives``: how many the parcel has; ``contents``: SHA-256 and size of each, once, in any order."""
         self._archives = archives
-        nameable = {one for one in contents if block_count(one[1]) <= MAX_BLOCKS}
-        self._contents = sorted(nameable)[: MAX_ARCHIVES - archives]
+        nameable = (one for one in contents if block_count(one[1]) <= MAX_BLOCKS)
+        self._contents = heapq.nsmallest(MAX_ARCHIVES - archives, nameable)
 
     def __iter__(self) -> Iterator[BaseContent]:
         for n, (sha256, size) in enumerate(self._contents, self._archives + 1):

@@ -48,6 +48,10 @@ SCANNED, TYPED = "label scanned at the desk", "label typed in at the desk"
 it."""
 
 
+DAMAGED = "damaged: "
+"""How the note of an entry begins that a command writes of volumes whose media are damaged."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Happened:
     """What a new entry is to say; see `CustodyEntry`. ``copy``: None for the set of media that came to this site."""
@@ -119,13 +123,13 @@ class CustodyBook:
         damaged = {number for number, one in seen.items() if one.state == VolumeState.DAMAGED}
         if new:
             bad = sorted(damaged.intersection(new))
-            note = f"damaged: {volumes(bad)}" if bad else ""
+            note = f"{DAMAGED}{volumes(bad)}" if bad else ""
             self.write(Happened(event="received", volumes=new, note=note))
         at_desk = {number for entry in before if entry.note in (SCANNED, TYPED) for number in entry.volumes}
         told = {number for entry in own if entry.event == "note" for number in entry.volumes}
         later = tuple(sorted((damaged & at_desk) - told))
         if later:
-            self.write(Happened(event="note", volumes=later, note=f"damaged: {volumes(later)}"))
+            self.write(Happened(event="note", volumes=later, note=f"{DAMAGED}{volumes(later)}"))
 
 
 def next_entry(site: Site, ledger: Ledger, book: str, what: Happened) -> str:
@@ -261,17 +265,26 @@ def _stands(trust: Trust, kept: KeptEntry) -> bool:
     return envelope.sha256 == kept.entry and _fault(trust, kept.envelope, entry) is None
 
 
-def view_ledger(site: Site, parcel: str) -> LedgerView:
-    """The ledger of a parcel as it is here, with every signature and link checked."""
+def view_ledger(site: Site, parcel: str, proved: set[bytes] | None = None) -> LedgerView:
+    """The ledger of a parcel as it is here, with every signature and link checked.
+
+    ``proved``: envelopes whose signatures were verified in the same piece of work: they are not verified again, and
+    those that are now are added.
+    """
     with site.catalogue.reading() as connection:
         entries = rows.of_parcel(connection, parcel)
     ledger, broken = _ledger_of(parcel, entries)
     arrived = {kept.envelope: kept.received_ns for kept in entries}
     trust = site.trust()
-    return ledger.view(
-        lambda data, entry: check_signature(trust, data, entry, arrived_ns=arrived.get(data)),
-        broken,
-    )
+
+    def check(data: bytes, entry: CustodyEntry) -> None:
+        if proved is not None and data in proved:
+            return
+        check_signature(trust, data, entry, arrived_ns=arrived.get(data))
+        if proved is not None:
+            proved.add(data)
+
+    return ledger.view(check, broken)
 
 
 def copy_here(connection: Connection, parcel: str) -> int:

@@ -18,6 +18,14 @@ class MadeAnew(Collection[T]):
     def __iter__(self) -> Iterator[T]:
         return self._make()
 
+    def forget(self) -> None:
+        """Give up what they are made of: they are not gone through any more."""
+
+        def gone() -> Iterator[T]:
+            raise ValueError("what was forgotten is not made anew")
+
+        self._make = gone
+
     def __len__(self) -> int:
         return self._count
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
-from courier.files import TEMP, locked, make_folder, sweep
+from courier.files import TEMP, make_folder, sweep
 from courier.media.finding import Note, find_all_media
 from courier.media.reading import Medium
 from courier.parcel.volume_documents import VolumeDocuments
@@ -75,7 +75,7 @@ def rebuild(
         except CourierError as error:  # the other media are used all the same
             failures.append((str(path), error))
     root = make_folder(site.home / "parcels")
-    with locked(root / "lock"):
+    with site.locked(root / "lock"):
         sweep(root)
         for medium in media:
             try:

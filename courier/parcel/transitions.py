@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+ASKED, REPAIRED, REFUSED_THERE = "asked", "repaired", "refused-there"
+"""Words in the log of a parcel: blocks were asked for, blocks came, a message of ours about it was refused."""
 FINDING = "finding"
 """The event in the log where the table does not allow what happened."""
 

@@ -21,6 +21,7 @@ from courier.planning.prices import Prices
 from courier.planning.quantities import span_text
 from courier.planning.recommendation import BreakEven, Question, Recommendation, Way, break_even, recommend
 from courier.planning.send_rates import Given, Reckoned, reckon
+from courier.sending.delta import usable_bases
 from courier.sending.destinations import READS
 from courier.sending.plan import ParcelDraft, ParcelRequest, draft_parcel
 from courier.sending.readiness import Demand, objections
@@ -34,6 +35,8 @@ from formats.documents.report import SiteReport
 DEFINITION_BYTES = 4096
 """Bytes of a signed definition as it travels, and of a ship notice: what always goes over the network."""
 CURVE_POINTS = 33
+MOST_BASES = 3
+"""Versions that a delta could build on of which each is named."""
 NOTHING_GIVEN, USUAL_ODDS = Given(), Odds()
 FILLED = Redundancy(fill=True)
 """What ``parcel create`` does without an option."""
@@ -350,7 +353,24 @@ def _notes(
             f"{code} holds {size_text(whole.bytes - missing.bytes)} of the content already, which the network would "
             "not carry again"
         )
-    return found
+    return [*found, *_about_delta(site, code, draft)]
+
+
+def _about_delta(site: Site, code: str, draft: ParcelDraft) -> list[str]:
+    """That media are counted for full contents, where the site holds a version that a delta could build on.
+
+    What that saves is known only once old and new contents are compared, which reads them all.
+    """
+    sent = [(one.package, one.version) for one in draft.packages]
+    ids = {package for package, _ in sent}
+    bases = [one for one in usable_bases(site, code, sent) if one.package in ids]
+    if not bases:
+        return []
+    shown = ", ".join(f"{one.package}:{one.version}" for one in bases[:MOST_BASES])
+    return [
+        f"{code} holds {shown}{' ...' if len(bases) > MOST_BASES else ''}, on which a parcel can be a delta: bytes and "
+        "media here are of the full contents. What a delta saves is said by the command below with --dry-run"
+    ]
 
 
 def _unpriced(prices: Prices | None, code: str, kind: str) -> list[str]:

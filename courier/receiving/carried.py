@@ -15,12 +15,13 @@ from typing import BinaryIO
 from courier.site.store.block_sums import BlockSums
 from courier.site.store.content_store import IncomingContent, Staging, StoredContent
 from courier.site.store.key_set import KeySet
+from courier.uncached import PIECE, Pieces
 from formats.blocks import SideBlockHasher
 from formats.codecs import CODECS, STORE
 from formats.digest import sha256_hex
 from formats.documents.contents import MemberRecord, PackageHeader
 from formats.documents.listing import FileEntry
-from formats.errors import DigestMismatchError, UnexpectedError
+from formats.errors import DigestMismatchError, TooLargeError, UnexpectedError
 
 
 class CarriedContents:
@@ -63,8 +64,11 @@ class CarriedContents:
         if content.size != member.offset:
             raise UnexpectedError("parts out of order", place=place)
         codec = CODECS[member.coding]
-        # Solid groups are unpacked by the reader of the archive.
-        content.append((STORE if codec.solid else codec).decode(source, member.length, place=place))
+        if codec.as_is and member.length >= PIECE:
+            _append_large(content, source, member.length, place)
+        else:
+            # Solid groups are unpacked by the reader of the archive.
+            content.append((STORE if codec.solid else codec).decode(source, member.length, place=place))
         if content.size == member.of:
             del self._growing[member.sha256]
             if not content.finish(member.sha256, self._tables.get(bytes.fromhex(member.sha256), "")):
@@ -140,6 +144,15 @@ class CarriedContents:
             content.abandon()
 
 
+def _append_large(content: IncomingContent, source: BinaryIO, length: int, place: str) -> None:
+    """Take in a member that is stored as it is; raises as `Codec.decode` does."""
+    taken = content.append_from(source, length)
+    if taken < length:
+        raise DigestMismatchError(f"{taken} bytes where {length} are listed", place=place)
+    if source.read(1):
+        raise TooLargeError(f"expands to more than the {length} bytes listed", place=place)
+
+
 class _HeldContent(IncomingContent):
     """Content that the store has already: what comes of it is only compared."""
 
@@ -155,6 +168,10 @@ class _HeldContent(IncomingContent):
         """See `IncomingContent.append`."""
         for data in pieces:
             self._digests.update(data)
+
+    def append_from(self, source: BinaryIO, length: int) -> int:
+        """See `IncomingContent.append_from`."""
+        return sum(Pieces().pour(source, self._digests.works, length=length))
 
     def finish(self, sha256: str, blocks: str = "") -> bool:
         """See `IncomingContent.finish`."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from courier.errors import CourierError, RefusedError
-from courier.files import locked, naming_space, remove_tree
+from courier.files import naming_space, remove_tree
 from courier.parcel.custody_ledger import VERIFIED, Happened, load, record
 from courier.parcel.import_checks import Admission, refused_here
 from courier.parcel.notices import check_not_recalled
@@ -31,6 +31,13 @@ from courier.receiving.parcel_status import (
 from courier.receiving.part import Part, imported_before
 from courier.receiving.progressive import import_ready, is_progressive
 from courier.receiving.spool import Spool
+from courier.receiving.spools_lock import (
+    EXCHANGE_SECONDS,
+    SPOOL_SECONDS,
+    OthersGatherError,
+    SpoolInUseError,
+    alone_with_spool,
+)
 from courier.site.catalog import letters, parcels
 from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.home import Site
@@ -53,9 +60,24 @@ def complete_parcel(
 ) -> ParcelStatus:
     """Bring a parcel as far as it goes now: held when complete, imported when all agrees.
 
-    ``release``: the operator asks for the import, so a hold ends. ``executor``: workers that unpack what is imported.
+    ``release``: the operator asks for the import, so a hold ends; `BusyError` where others are at work on the parcel.
+    Else it is for them to go on with it, and the status says so. ``executor``: workers that unpack what is imported.
     Raises what stands against the import.
     """
+    received_row(site, parcel, build)
+    try:
+        patience = 0.0 if release else SPOOL_SECONDS
+        with alone_with_spool(site, site.incoming(parcel, build), patience=patience):
+            return _complete_alone(site, parcel, build, release=release, progress=progress, executor=executor)
+    except (OthersGatherError, SpoolInUseError) as others:
+        if release:
+            raise
+        return replace(status_of(site, parcel, build), elsewhere=others.message)
+
+
+def _complete_alone(
+    site: Site, parcel: str, build: str, *, release: bool, progress: Progress, executor: Executor | None
+) -> ParcelStatus:
     row = received_row(site, parcel, build)
     folder = site.incoming(parcel, build)
     if row.state == ReceivedState.IMPORTED:
@@ -76,21 +98,38 @@ def complete_all(site: Site) -> list[tuple[ParcelStatus | None, CourierError | N
         everything = parcels.all_received(connection)
     results: list[tuple[ParcelStatus | None, CourierError | None]] = []
     for row in everything:
-        if row.state == ReceivedState.IMPORTED:
-            remove_tree(site.incoming(row.parcel, row.build))
-    for row in everything:
         try:
-            spool = _spool_that_goes_on(site, row)
-            if spool is not None:
-                status = _complete(site, row, spool)
-                # Of a parcel of which more is to come there is news only where packages went in.
-                if status.imported is not None or status.mended or not status.missing_volumes:
-                    results.append((status, None))
+            if row.state == ReceivedState.IMPORTED:
+                _remove_left(site, row)
+            elif _spool_that_goes_on(site, row) is not None:
+                results += _go_on(site, row)
             elif is_open(row.state):
                 results.append((status_of(site, row.parcel, row.build), None))
+        except (OthersGatherError, SpoolInUseError):
+            continue  # whoever is at work on it goes on with it
         except CourierError as error:
             results.append((None, error))
     return results
+
+
+def _remove_left(site: Site, row: ReceivedParcel) -> None:
+    """Remove the spool that a run left which was killed after its import."""
+    folder = site.incoming(row.parcel, row.build)
+    if folder.exists():
+        with alone_with_spool(site, folder):
+            if received_row(site, row.parcel, row.build).state == ReceivedState.IMPORTED:
+                remove_tree(folder)
+
+
+def _go_on(site: Site, row: ReceivedParcel) -> list[tuple[ParcelStatus | None, CourierError | None]]:
+    with alone_with_spool(site, site.incoming(row.parcel, row.build), patience=EXCHANGE_SECONDS):
+        row = received_row(site, row.parcel, row.build)  # another may have ended it while this one waited
+        spool = _spool_that_goes_on(site, row)
+        if spool is None:
+            return []
+        status = _complete(site, row, spool)
+    # Of a parcel of which more is to come there is news only where packages went in.
+    return [(status, None)] if status.imported is not None or status.mended or not status.missing_volumes else []
 
 
 def _spool_that_goes_on(site: Site, row: ReceivedParcel) -> Spool | None:
@@ -182,11 +221,9 @@ def _note(site: Site, row: ReceivedParcel, event: ReceivedEvent, text: str) -> N
 def _import(
     site: Site, row: ReceivedParcel, spool: Spool, admission: Admission, progress: Progress, executor: Executor | None
 ) -> ImportedParcel:
-    # Nobody discards a parcel while it is being imported.
-    with locked(site.home / "parcels" / "in" / "lock"):
-        before = imported_before(received_row(site, row.parcel, row.build))
-        progress.begin("Importing", sum(file.size for file in spool.packing.archives))
-        return import_parcel(site, spool, admission, progress=progress, part=Part(before=before), executor=executor)
+    before = imported_before(received_row(site, row.parcel, row.build))
+    progress.begin("Importing", sum(file.size for file in spool.packing.archives))
+    return import_parcel(site, spool, admission, progress=progress, part=Part(before=before), executor=executor)
 
 
 def _mend(site: Site, spool: Spool) -> int:
@@ -200,7 +237,7 @@ def _mend(site: Site, spool: Spool) -> int:
         return 0
     spares = not volumes_to_come(site, packing.parcel, packing.build, of=packing.volumes) or would_mend_all(spool)
     folder = site.home / "parcels" / "in"
-    with locked(folder / "lock"), naming_space(folder, spool.missing_bytes, purpose=f"mending {packing.parcel}"):
+    with naming_space(folder, spool.missing_bytes, purpose=f"mending {packing.parcel}"):
         mended = mend_spool(spool).mended if spares else mend_media(spool)
     if mended:
         with site.catalogue.writing() as connection:

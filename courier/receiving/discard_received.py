@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from courier.files import locked
 from courier.parcel.discard import GONE, log_discarded, remove_folder
 from courier.parcel.states import NOTHING_HERE, ReceivedEvent, ReceivedState
 from courier.parcel.transitions import received_event
+from courier.receiving.parcel_status import received_row
 from courier.receiving.spool import PACKING_LIST
+from courier.receiving.spools_lock import alone_with_spool
 from courier.site.catalog import parcels
 from courier.site.home import Site
 
@@ -22,11 +23,13 @@ def discard_received(site: Site, parcel: str) -> int | None:
     if not received:
         return None
     freed = 0
-    for row in received:
-        if row.state == ReceivedState.IMPORTED or row.state in NOTHING_HERE:
-            continue
-        with locked(site.home / "parcels" / "in" / "lock"):
-            folder = site.incoming(parcel, row.build)
+    for known in received:
+        folder = site.incoming(parcel, known.build)
+        with alone_with_spool(site, folder):
+            row = received_row(site, parcel, known.build)
+            if row.state == ReceivedState.IMPORTED or row.state in NOTHING_HERE:
+                continue
+            site.catalogue.check_held()
             # Without it the folder is no spool, so that a kill at any moment leaves the parcel whole or discarded.
             (folder / PACKING_LIST).unlink(missing_ok=True)
             freed += remove_folder(folder)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 
 from courier.progress import Progress
 from courier.receiving.open_volume import OpenVolume
-from courier.receiving.spool import Spool
+from courier.receiving.spool import Filling, Spool
 from courier.receiving.volume_result import VolumeResult, record_volume, volume_result
 from courier.site.home import Site
+
+BEHIND = 8
+"""So many blocks that were read wait to be compared and written."""
 
 
 def gather(site: Site, volume: OpenVolume, spool: Spool | None, progress: Progress) -> VolumeResult:
@@ -56,16 +61,31 @@ def _lacking_bytes(volume: OpenVolume, spool: Spool, maps: Mapping[int, bytearra
 
 
 def _fill(volume: OpenVolume, spool: Spool, maps: Mapping[int, bytearray], progress: Progress) -> None:
-    """Write the blocks that are not here yet into the spool, and enter them in ``maps``."""
+    """Write the blocks that are not here yet into the spool, and enter them in ``maps``.
+
+    A thread compares and writes the blocks before while the next one is read from the medium.
+    """
     documents = volume.documents
     blocks = volume.reader.blocks(
         documents.packing, documents.label.number, lambda index, block: index in maps and not maps[index][block]
     )
     for index, of_file in groupby(blocks, key=lambda read: read.index):
-        with spool.filling(index, maps[index]) as filling:
+        # The thread ends before the map of the file is written, whatever ends this.
+        with spool.filling(index, maps[index]) as filling, ThreadPoolExecutor(1, thread_name_prefix="spool") as pool:
+            waiting: deque[Future[int]] = deque()
             for read in of_file:
-                if read.data is not None and filling.write(read.block, read.data):
-                    progress(len(read.data))
+                if read.data is None:
+                    continue
+                if len(waiting) == BEHIND:
+                    progress(waiting.popleft().result())
+                waiting.append(pool.submit(_write, filling, read.block, read.data))
+            while waiting:
+                progress(waiting.popleft().result())
+
+
+def _write(filling: Filling, block: int, data: bytes) -> int:
+    """Write a block if it is good; return how many bytes were written."""
+    return len(data) if filling.write(block, data) else 0
 
 
 def _note_other_layout(volume: OpenVolume, spool: Spool) -> None:

@@ -181,6 +181,7 @@ def import_parcel(
             lost = 0 if open_archive else _drop_bad_blocks(spool)
             raise _blocks_lost(site, packing, lost) if lost else explain(error, where=packing.parcel) from None
         outcomes = _outcomes(site, headers)
+        site.catalogue.check_held()
         staging.commit()
         done = _Record(
             packing=packing,
@@ -192,6 +193,7 @@ def import_parcel(
         )
         _record(site, done, arrived)
     if not done.left:
+        site.catalogue.check_held()
         spool.remove()
     return ImportedParcel(packages=tuple(outcomes), left=done.left)
 

@@ -143,6 +143,8 @@ class Desk:
         self._site = site
         self._operator = operator
         self._seen: dict[tuple[str, int], set[int]] = {}
+        self._proved: set[bytes] = set()
+        """Custody entries that were verified here: many labels of a parcel need not have its ledger verified anew."""
 
     def take(self, label: PackedToken | Typed) -> Label:
         """Judge a label and enter its volume as received, unless it is already.
@@ -204,7 +206,7 @@ class Desk:
         assert self._site is not None
         own = [
             seal
-            for line in view_ledger(self._site, label.parcel).lines
+            for line in view_ledger(self._site, label.parcel, self._proved).lines
             if line.entry.site == self._site.code and line.entry.event == "seal-checked"
             for seal in line.entry.seals
             if seal.volume == label.number and may_be_of(line.entry, label.copy)
@@ -295,7 +297,7 @@ class Desk:
         announced = notices[-1] if notices else None
         return _Known(
             announced=announced,
-            lines=view_ledger(site, parcel).lines,
+            lines=view_ledger(site, parcel, self._proved).lines,
             edition=_edition(site, parcel, announced),
             is_known=known,
         )

@@ -52,7 +52,7 @@ def would_mend_all(spool: Spool) -> bool:
 
 
 def mend_spool(spool: Spool) -> MendReport:
-    """Mend all that parity allows. Call it under the lock of the spools.
+    """Mend all that parity allows. Call it alone with the spool.
 
     A block that turns out to be bad on our own disk is forgotten, and mended too if that is possible.
     """

@@ -18,7 +18,7 @@ from courier.parcel.states import ReceivedState
 from courier.parcel.volume_documents import VolumeDocuments, documents_by_network
 from courier.receiving.open_spool import OpenSpools, SpoolRequest, open_spool
 from courier.receiving.spool import Spool
-from courier.receiving.spools_lock import spools_locked
+from courier.receiving.spools_lock import message_at_door
 from courier.site.catalog import parcels
 from courier.site.clock import now
 from courier.site.home import Site
@@ -35,7 +35,7 @@ def take_table_part(site: Site, piece: TablePart, _envelope: Envelope) -> str:
     """
     where = f"{piece.parcel}, by network from {piece.source}"
     waiting = site.home / "channel" / "documents" / site.incoming(piece.parcel, piece.build).name
-    with spools_locked(site):
+    with message_at_door(site):
         if not _is_wanted(site, piece):
             remove_tree(waiting)
             return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from courier.errors import DamagedError
+from courier.errors import BusyError, DamagedError
 from courier.files import make_folder, sweep, write_atomic
 from courier.parcel.import_checks import Facts, Stage, judge
 from courier.parcel.states import NOTHING_HERE, ReceivedEvent, ReceivedState
@@ -14,6 +14,7 @@ from courier.parcel.volume_documents import VolumeDocuments
 from courier.receiving.import_facts import arrival_facts, room_at
 from courier.receiving.import_parcel import expanded_bytes, is_held
 from courier.receiving.spool import EXPANDED, Spool
+from courier.receiving.spools_lock import others_gather
 from courier.site.catalog import parcels
 from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.clock import now
@@ -40,7 +41,7 @@ class SpoolRequest:
 
     ``where`` names its medium in messages. ``hold``: the operator wants no import yet. ``gathers``: its blocks will be
     written into the spool, so that the disk needs room for them, too. ``seen``: what came first of the build, where
-    that is no volume.
+    that is no volume. ``number``: of the volume whose lock the caller holds, 0 for none.
     """
 
     documents: VolumeDocuments
@@ -49,10 +50,11 @@ class SpoolRequest:
     hold: bool = False
     gathers: bool = True
     seen: str = ""
+    number: int = 0
 
 
 def open_spool(site: Site, request: SpoolRequest, opened: OpenSpools) -> Spool | None:
-    """The spool of the build that a volume belongs to, begun if need be.
+    """The spool of the build that a volume belongs to, begun if need be. Call it at the door of the spools.
 
     None where its parcel was imported and the store still holds all of it. Raises `RefusedError` where the volume may
     not be received here, `NoSpaceError`, and `DamagedError` where a spool is to be begun and this medium has not both
@@ -69,7 +71,7 @@ def open_spool(site: Site, request: SpoolRequest, opened: OpenSpools) -> Spool |
         return None
     facts = arrival_facts(site, request.trust, packing, known, where=request.where)
     judge(facts, Stage.RECEIVE)
-    if folder in opened.by_folder:
+    if folder in opened.by_folder and Spool.exists(folder):
         spool = opened.by_folder[folder]
         if request.gathers and folder not in opened.roomy:
             _check_room(site, facts, spool.missing_bytes() + _expanded(folder), "receiving the parcel")
@@ -89,8 +91,16 @@ def _is_still_held(site: Site, documents: VolumeDocuments) -> bool:
 
 
 def _reopen(site: Site, request: SpoolRequest, facts: Facts, folder: Path) -> Spool:
-    spool = Spool.reopen(folder, request.documents)
-    sweep(folder / "archives")
+    documents = request.documents
+    if others_gather(site, folder, number=request.number):
+        if not Spool.is_sound(folder, documents):
+            raise BusyError(
+                f"{documents.packing.parcel}: its tables changed on our own disk, and other commands receive volumes",
+                hint="receive this medium again once they have ended: it brings the tables",
+            )
+    else:
+        sweep(folder / "archives")
+    spool = Spool.reopen(folder, documents)
     coming = spool.missing_bytes() if request.gathers else 0
     _check_room(site, facts, coming + _expanded(folder), "receiving the parcel")
     return spool

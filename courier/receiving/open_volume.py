@@ -58,12 +58,12 @@ def open_volume(site: Site, medium: Medium, trust: Trust, scratch: Path) -> Open
 def _packing_list_by_digest(site: Site, digest: str) -> bytes | None:
     """The envelope of a packing list that came with another volume, by the SHA-256 of its payload."""
     for path in (site.home / "parcels" / "in").glob(f"*/{PACKING_LIST}"):
-        data = path.read_bytes()
         try:
+            data = path.read_bytes()
             if parse_envelope(data).sha256 == digest:
                 return data
-        except FormatError:
-            # It is damaged on our own disk: a volume of that parcel puts it right.
+        except (FormatError, FileNotFoundError):
+            # It is damaged on our own disk, and a volume of that parcel puts it right; or the spool went meanwhile.
             continue
     return None
 
@@ -76,10 +76,10 @@ def _packing_list_by_label(site: Site, label: str, created_ns: int) -> bytes | N
     """
     folder = site.home / "parcels" / "in"
     for path in [*folder.glob(f"*/{PACKING_LIST}"), *folder.glob(f"*/{EDITIONS}/*")]:
-        data = path.read_bytes()
         try:
+            data = path.read_bytes()
             packing = PackingList.parse(parse_envelope(data).payload)
-        except FormatError:
+        except (FormatError, FileNotFoundError):
             continue  # as above
         if packing.created_ns == created_ns and any(
             packing.volume_label(number) == label for number in range(1, packing.volumes + 1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from courier.errors import CourierError, NotFoundError, RefusedError, UsageError
 from courier.parcel.import_checks import Admission
 from courier.parcel.states import GATHERING, ReceivedState
+from courier.parcel.transitions import ASKED, REFUSED_THERE, REPAIRED
 from courier.receiving.arrival import arrived_layout, trusted_notices
 from courier.receiving.import_facts import admission_of
 from courier.receiving.import_parcel import ImportedParcel
@@ -14,13 +15,20 @@ from courier.receiving.part import partial_receipt
 from courier.receiving.progressive import PackageState, is_progressive, package_states
 from courier.receiving.spool import Spool
 from courier.site.catalog import parcels
+from courier.site.catalog.messages import short_kind
 from courier.site.catalog.parcels import ReceivedParcel, ReceivedVolume
 from courier.site.home import Site
 from formats.documents.fields import PackageRef
 from formats.documents.receipt import Receipt
+from formats.documents.repair import REQUEST_TYPE
 from formats.envelope import parse_envelope
 from formats.errors import FormatError
 from formats.names import check_parcel
+
+DELTA_IS_WHOLE = (
+    "a delta is imported whole, once all of it is here: what its packages are made of lies anywhere on its volumes"
+)
+"""Why the packages of a delta are not imported before the rest of it comes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +40,9 @@ class ParcelStatus:
     which blocks are missing. ``awaiting``: what a complete parcel waits for. ``report``: as in
     `courier.parcel.import_checks.Admission`. ``imported`` and ``mended`` (blocks): what the command at hand has done.
     ``packages``: how each package stands, where packages are imported before the rest of the parcel comes, and where
-    some were. ``progressive``: whether they are. ``bases``: the versions that a delta
-    builds on.
+    some were. ``progressive``: whether they are; ``not_progressive``: why not, although it is wanted. ``bases``:
+    the versions that a delta builds on. ``elsewhere``: what other commands do with the parcel now, so that it is theirs
+    to go on with. ``refusal``: what its source said when it refused the blocks that were asked for last, or empty.
     """
 
     parcel: str
@@ -53,6 +62,9 @@ class ParcelStatus:
     packages: tuple[PackageState, ...] = ()
     progressive: bool = False
     bases: tuple[PackageRef, ...] = ()
+    elsewhere: str = ""
+    refusal: str = ""
+    not_progressive: str = ""
 
 
 def find_build(site: Site, parcel: str) -> str:
@@ -114,7 +126,8 @@ def status_from_spool(site: Site, spool: Spool, admission: Admission | None = No
     # Archives are the same in every layout; what is missing is named by the volumes of that of which most came.
     layout = arrived_layout(site, spool, trusted_notices(site, spool))
     named = layout.packing
-    progressive = is_progressive(site, spool.folder) and not spool.packing.bases
+    is_wanted = is_progressive(site, spool.folder)
+    progressive = is_wanted and not packing.bases
     packages: tuple[PackageState, ...] = ()
     if row.state in GATHERING and (progressive or partial_receipt(row) is not None):
         packages = package_states(site, spool, row, hold=bool(row.hold)).packages
@@ -135,7 +148,18 @@ def status_from_spool(site: Site, spool: Spool, admission: Admission | None = No
         packages=packages or ended_states(row),
         progressive=progressive,
         bases=packing.bases,
+        not_progressive=DELTA_IS_WHOLE if is_wanted and packing.bases and incomplete else "",
+        refusal=_refusal(site, row.parcel) if incomplete or awaiting else "",
     )
+
+
+def _refusal(site: Site, parcel: str) -> str:
+    """What the source of a parcel answered to the blocks that were asked for last, where it refused; else empty."""
+    with site.catalogue.reading() as connection:
+        log = parcels.read_log(connection, parcel)
+    request = f"our {short_kind(REQUEST_TYPE)}, "
+    told = [one for one in log if one.event in (ASKED, REPAIRED) or one.text.startswith(request)]
+    return told[-1].text.partition(": ")[2] if told and told[-1].event == REFUSED_THERE else ""
 
 
 def ended_states(row: ReceivedParcel) -> tuple[PackageState, ...]:

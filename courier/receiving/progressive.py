@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from courier.errors import CourierError, RefusedError, explain
-from courier.files import locked, write_atomic
+from courier.files import write_atomic
 from courier.parcel.contents import open_contents
 from courier.parcel.import_checks import Admission, PackageVersion
 from courier.parcel.package_checks import PackageVerdicts, judge_packages
@@ -149,31 +149,24 @@ def import_ready(
 ) -> ImportedParcel | None:
     """Import every package of a parcel that is ready; return what became of them, None where none was.
 
+    Call it alone with the spool.
     One that is refused while it is imported is named in the parcel's log, and stops no other. Raises `DamagedError`
     where our own disk lost what had come, `NoSpaceError`, and `BusyError`. A delta is imported as a whole: what its
     packages are made of lies anywhere in it.
     """
-    if spool.packing.bases or not is_progressive(site, spool.folder) or not _any_ready(site, spool, row, hold=hold):
+    if spool.packing.bases or not is_progressive(site, spool.folder):
         return None
-    # Nobody discards a parcel while it is being imported, and no other command imports the same package.
-    with locked(site.home / "parcels" / "in" / "lock"):
-        with site.catalogue.reading() as connection:
-            found = parcels.find_received(connection, row.parcel, row.build)
-        if not found or found[0].state not in GATHERING or not Spool.exists(spool.folder):
-            return None
-        now = package_states(site, spool, found[0], hold=hold)
-        ready = frozenset((one.package, one.version) for one in now.packages if one.is_ready)
-        done = _import(
-            site, spool, now.admission, Part(before=imported_before(found[0]), chosen=ready), progress, executor
-        )
-        if done is not None and done.left:
-            write_atomic(spool.folder / EXPANDED, str(expanded_bytes(site, spool.packing, spool.contents())).encode())
-        return done
-
-
-def _any_ready(site: Site, spool: Spool, row: ReceivedParcel, *, hold: bool) -> bool:
-    """Whether a package is ready: else another command that receives the parcel just now is not waited for."""
-    return any(one.is_ready for one in package_states(site, spool, row, hold=hold).packages)
+    with site.catalogue.reading() as connection:
+        found = parcels.find_received(connection, row.parcel, row.build)
+    if not found or found[0].state not in GATHERING or not Spool.exists(spool.folder):
+        return None
+    now = package_states(site, spool, found[0], hold=hold)
+    ready = frozenset((one.package, one.version) for one in now.packages if one.is_ready)
+    part = Part(before=imported_before(found[0]), chosen=ready)
+    done = _import(site, spool, now.admission, part, progress, executor)
+    if done is not None and done.left:
+        write_atomic(spool.folder / EXPANDED, str(expanded_bytes(site, spool.packing, spool.contents())).encode())
+    return done
 
 
 def _import(

@@ -3,6 +3,9 @@
 Media are read only. Content gathers in the spool until every block is here; then it is held until the ship notice
 and the package definitions have come by network and agree with the packing list; then it is imported, all or
 nothing. The same command, or the next ``channel sync``, goes on wherever a run was stopped.
+
+Several commands may receive volumes of one parcel at one time, also at several computers of the site: see
+`courier.receiving.spools_lock`. The one that ends last goes on with the parcel; the others say so.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from courier.errors import CourierError
-from courier.files import TEMP, locked, make_folder, naming_space, remove_tree, sweep
+from courier.files import make_folder, naming_space
 from courier.media.finding import Note, find_all_media
 from courier.media.reading import Medium
 from courier.media.tape_reels import Ask, nobody
@@ -28,9 +31,11 @@ from courier.receiving.open_volume import FailedVolume, OpenVolume, open_volume
 from courier.receiving.parcel_status import ParcelStatus, status_of
 from courier.receiving.progressive import choose_progressive
 from courier.receiving.spool import Spool
+from courier.receiving.spools_lock import gathering, spools_door
 from courier.receiving.straight import ImportedStraight, SteppedAside, import_straight
 from courier.receiving.volume_result import VolumeResult
 from courier.site.home import Site
+from courier.site.scratch import scratch, sweep_left
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -69,24 +74,36 @@ def receive_media(
     """
     media = find_all_media(paths, ask, note)
     site.unlock()
-    run = _Run(
-        site=site,
-        hold=hold,
-        progressive=progressive,
-        progress=progress,
-        looking=looking,
-        received=received,
-        executor=executor,
-    )
-    read = 0
-    if not hold:
-        attempt = run.straight(media)
-        if isinstance(attempt, ImportedStraight):
-            return _received_straight(attempt, received)
-        read = len(attempt.volumes)
-    for medium in media[read:]:
-        run.receive(medium)
+    with _tables(site) as tables:
+        run = _Run(
+            site=site,
+            tables=tables,
+            hold=hold,
+            progressive=progressive,
+            progress=progress,
+            looking=looking,
+            received=received,
+            executor=executor,
+        )
+        read = 0
+        if not hold:
+            attempt = run.straight(media)
+            if isinstance(attempt, ImportedStraight):
+                return _received_straight(attempt, received)
+            read = len(attempt.volumes)
+        for medium in media[read:]:
+            run.receive(medium)
     return run.complete()
+
+
+@contextmanager
+def _tables(site: Site) -> Iterator[Path]:
+    """A folder for copies of the tables of media, from which a spool can take them."""
+    root = make_folder(site.home / "parcels" / "in")
+    with spools_door(site):
+        sweep_left(site, root)
+    with scratch(site, root) as folder:
+        yield folder
 
 
 def _received_straight(done: ImportedStraight, received: Callable[[VolumeResult], None]) -> Received:
@@ -98,9 +115,10 @@ def _received_straight(done: ImportedStraight, received: Callable[[VolumeResult]
 
 @dataclass(kw_only=True, slots=True)
 class _Run:
-    """One run of `receive_media`, and what it has come to so far."""
+    """One run of `receive_media`, and what it has come to so far. ``tables``: the folder for copies of tables."""
 
     site: Site
+    tables: Path
     hold: bool
     progressive: bool | None
     progress: Progress
@@ -113,28 +131,27 @@ class _Run:
 
     def straight(self, media: Sequence[Medium]) -> ImportedStraight | SteppedAside:
         """Try to import straight from the media; where that cannot be, those that were read by then gather."""
-        with self._locked() as scratch:
-            attempt = import_straight(
-                self.site,
-                media,
-                scratch=scratch,
-                opened=self.opened,
-                progress=self.progress,
-                looking=self.looking,
-            )
-            if isinstance(attempt, SteppedAside):
-                for one in attempt.volumes:
-                    if isinstance(one, FailedVolume):
-                        self.failures.append((one.medium.name, one.error))
-                    else:
-                        with self._failing(one.medium):
-                            self._gather(one)
+        attempt = import_straight(
+            self.site,
+            media,
+            scratch=self.tables,
+            opened=self.opened,
+            progress=self.progress,
+            looking=self.looking,
+        )
+        if isinstance(attempt, SteppedAside):
+            for one in attempt.volumes:
+                if isinstance(one, FailedVolume):
+                    self.failures.append((one.medium.name, one.error))
+                else:
+                    with self._failing(one.medium):
+                        self._gather(one)
         return attempt
 
     def receive(self, medium: Medium) -> None:
         """Receive one volume."""
-        with self._failing(medium), self._locked() as scratch:
-            volume = open_volume(self.site, medium, self.site.trust(), scratch)
+        with self._failing(medium):
+            volume = open_volume(self.site, medium, self.site.trust(), self.tables)
             self.looking(medium, volume.documents)
             self._gather(volume)
 
@@ -158,29 +175,30 @@ class _Run:
         return Received(volumes=tuple(self.results), failures=tuple(self.failures), parcels=tuple(statuses))
 
     def _gather(self, volume: OpenVolume) -> None:
-        documents, name = volume.documents, volume.medium.name
-        spool: Spool | None = None
-        root = self.site.home / "parcels" / "in"
-        with naming_space(root, lambda: spool.missing_bytes() if spool else 0, purpose=f"receiving {name}"):
-            request = SpoolRequest(documents=documents, trust=volume.trust, where=name, hold=self.hold)
-            spool = open_spool(self.site, request, self.opened)
-            if spool is not None:
-                spool.note_edition(documents)
-            result = gather(self.site, volume, spool, self.progress)
+        site, documents, name = self.site, volume.documents, volume.medium.name
+        packing = documents.packing
+
+        def begin() -> Spool | None:
+            request = SpoolRequest(
+                documents=documents, trust=volume.trust, where=name, hold=self.hold, number=documents.label.number
+            )
+            begun = open_spool(site, request, self.opened)
+            if begun is not None:
+                begun.note_edition(documents)
+            return begun
+
+        folder, number = site.incoming(packing.parcel, packing.build), documents.label.number
+        with (
+            naming_space(folder.parent, lambda: self._missing_bytes(folder), purpose=f"receiving {name}"),
+            gathering(site, folder, number=number, layout=documents.digest, begin=begin) as spool,
+        ):
+            result = gather(site, volume, spool, self.progress)
         self.results.append(result)
         self.received(result)
 
-    @contextmanager
-    def _locked(self) -> Iterator[Path]:
-        """Hold the lock of the spools; yield a folder for copies of tables."""
-        root = make_folder(self.site.home / "parcels" / "in")
-        with locked(root / "lock"):
-            sweep(root)
-            scratch = make_folder(root / f"{TEMP}tables")
-            try:
-                yield scratch
-            finally:
-                remove_tree(scratch)
+    def _missing_bytes(self, folder: Path) -> int:
+        spool = self.opened.by_folder.get(folder)
+        return spool.missing_bytes() if spool is not None else 0
 
     @contextmanager
     def _failing(self, medium: Medium) -> Iterator[None]:

@@ -12,20 +12,20 @@ from pathlib import Path
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, NotFoundError, RefusedError, explain
-from courier.files import locked, naming_space, path_text, write_atomic
+from courier.files import naming_space, path_text, write_atomic
 from courier.parcel.base_contents import BaseContents
 from courier.parcel.block_table import PART_SUFFIX
 from courier.parcel.import_checks import refused_here
 from courier.parcel.notices import check_not_recalled
 from courier.parcel.parity_repair import BlockAt, ParcelParity, blocks_to_request
 from courier.parcel.states import ReceivedState
-from courier.parcel.transitions import log_entry
+from courier.parcel.transitions import ASKED, REPAIRED, log_entry
 from courier.receiving.complete import complete_parcel
 from courier.receiving.fetched_bases import base_contents, missing_base_blocks, take_base_blocks
 from courier.receiving.mend import mend_spool, missing_blocks
 from courier.receiving.parcel_status import ParcelStatus, find_build, status_of
 from courier.receiving.spool import Spool
-from courier.receiving.spools_lock import spools_locked
+from courier.receiving.spools_lock import alone_with_spool, message_alone_with_spool
 from courier.site.catalog import parcels, sites
 from courier.site.clock import now
 from courier.site.home import Site
@@ -78,8 +78,10 @@ def repair_parcel(site: Site, parcel: str) -> Repaired:
     spool, build = _spool(site, parcel)
     if spool is None:
         return Repaired(mended=0, left=(), status=status_of(site, parcel, build))
-    folder = site.home / "parcels" / "in"
-    with locked(folder / "lock"), naming_space(folder, spool.missing_bytes, purpose=f"mending {parcel}"):
+    with (
+        alone_with_spool(site, spool.folder),
+        naming_space(spool.folder, spool.missing_bytes, purpose=f"mending {parcel}"),
+    ):
         report = mend_spool(spool)
     if report.mended:
         _log(site, parcel, "mended", f"{plural(report.mended, 'block')} mended from parity")
@@ -133,7 +135,7 @@ def write_request(site: Site, envelope: Envelope, request: RepairRequest, target
             what = f"a repair request for {old.parcel} by {old.site}" if old else "no repair request"
             raise RefusedError(f"{target} exists and is {what}", hint="name another file", code=Code.TARGET_EXISTS)
     write_atomic(target, envelope.encode(), readable=True)
-    _log(site, request.parcel, "asked", f"{plural(request.count, 'block')}, request written to {path_text(target)}")
+    _log(site, request.parcel, ASKED, f"{plural(request.count, 'block')}, request written to {path_text(target)}")
     return replaced
 
 
@@ -152,7 +154,7 @@ def queue_request(site: Site, envelope: Envelope, request: RepairRequest) -> Non
         withdraw_request(connection, request.source, request.parcel)
         enqueue(connection, envelope, request.source)
         text = f"{plural(request.count, 'block')}, request queued for {request.source}"
-        parcels.write_log(connection, log_entry(site, request.parcel, "asked", text))
+        parcels.write_log(connection, log_entry(site, request.parcel, ASKED, text))
 
 
 def reply_files(paths: Sequence[Path]) -> list[tuple[Path, bool]]:
@@ -234,14 +236,14 @@ def _apply(site: Site, part: RepairPart) -> int:
     if rows[0].state == ReceivedState.REFUSED or not Spool.exists(folder):
         return 0
     root, purpose = site.home / "parcels" / "in", f"writing an answer for {part.parcel}"
-    with spools_locked(site), naming_space(root, lambda: len(part.data), purpose=purpose):
+    with message_alone_with_spool(site, folder), naming_space(root, lambda: len(part.data), purpose=purpose):
         spool = Spool.open(folder)
         bases = base_contents(site, spool)
         _check_fits(spool, bases, part)
         new, wrong = _fill(spool, bases, part)
     if new:
         text = f"{plural(new, 'block')} from {part.source} (part {part.part} of {part.of})"
-        _log(site, part.parcel, "repaired", text)
+        _log(site, part.parcel, REPAIRED, text)
     if wrong:
         raise DamagedError(
             f"{part.parcel}: {plural(wrong, 'block')} of the answer (part {part.part} of {part.of}) not as in the "

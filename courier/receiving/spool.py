@@ -92,6 +92,12 @@ class Spool:
         return cls._with_tables_of(folder, documents)
 
     @classmethod
+    def is_sound(cls, folder: Path, documents: VolumeDocuments) -> bool:
+        """Whether `reopen` would change nothing in a spool."""
+        own = _own_packing(folder, documents.digest)
+        return own is not None and _has_tables(folder, own[0])
+
+    @classmethod
     def _with_tables_of(cls, folder: Path, documents: VolumeDocuments) -> Spool:
         if documents.contents is None or documents.blocks is None:
             raise ValueError("a volume with both tables is needed")

@@ -8,6 +8,7 @@ is as it was and no volume is recorded. What has been read by then is passed on,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +30,7 @@ from courier.receiving.open_spool import OpenSpools, SpoolRequest, open_spool
 from courier.receiving.open_volume import FailedVolume, OpenVolume, open_volume
 from courier.receiving.parcel_status import ParcelStatus, status_of
 from courier.receiving.spool import Spool
+from courier.receiving.spools_lock import alone_at_door, spools_door
 from courier.receiving.straight_archives import archives_of
 from courier.receiving.volume_result import VolumeResult, record_volume, volume_result
 from courier.site.catalog import parcels
@@ -48,6 +50,7 @@ class Aside(StrEnum):
     MIXED = "the media are of more than one parcel or layout, or one volume was given twice"
     UNREADABLE = "the documents of a medium are damaged or not to be trusted"
     NOT_RECEIVED = "a volume may not be received here, or the disk has no room"
+    OTHERS = "other commands receive volumes of the parcel, or work on it"
     BEGUN = "blocks of the parcel are here already"
     AWAITING = "the import awaits something, or the operator"
     DAMAGED = "a medium is damaged: what is good is kept, and parity may mend the rest"
@@ -95,7 +98,10 @@ class _Given:
 
 @dataclass(kw_only=True, slots=True)
 class _Attempt:
-    """One attempt at a straight import: what it works with, and the media ``read`` so far."""
+    """One attempt at a straight import: what it works with, and the media ``read`` so far.
+
+    ``alone`` holds the spool until the attempt ends.
+    """
 
     site: Site
     trust: Trust
@@ -103,6 +109,7 @@ class _Attempt:
     opened: OpenSpools
     progress: Progress
     looking: Callable[[Medium, VolumeDocuments], None]
+    alone: ExitStack
     read: list[OpenVolume | FailedVolume] = field(default_factory=list)
 
 
@@ -117,21 +124,28 @@ def import_straight(
 ) -> ImportedStraight | SteppedAside:
     """Import a parcel straight from ``media`` if they are all of it and nothing is awaited.
 
-    Call it under the lock of the spools. ``scratch``: a folder for copies of tables, which must stay until the volumes
-    of `SteppedAside` have gathered. ``opened`` gets the spool that is opened here.
+    ``scratch``: a folder for copies of tables, which must stay until the volumes of `SteppedAside` have gathered.
+    ``opened`` gets the spool that is opened here. Meanwhile nobody else receives volumes of the parcel.
     """
     at_random = [medium for medium in media if isinstance(medium, RandomMedium)]
     if not at_random or len(at_random) < len(media):
         return SteppedAside(reason=Aside.TAPE)
-    attempt = _Attempt(
-        site=site, trust=site.trust(), scratch=scratch, opened=opened, progress=progress, looking=looking
-    )
-    try:
-        volumes, spool, admission = _prepare(attempt, at_random)
-        results = _read_parity(attempt, volumes, spool)
-        return _import(attempt, volumes, results, spool, admission)
-    except _AsideError as aside:
-        return SteppedAside(reason=aside.reason, volumes=tuple(attempt.read))
+    with ExitStack() as alone:
+        attempt = _Attempt(
+            site=site,
+            trust=site.trust(),
+            scratch=scratch,
+            opened=opened,
+            progress=progress,
+            looking=looking,
+            alone=alone,
+        )
+        try:
+            volumes, spool, admission = _prepare(attempt, at_random)
+            results = _read_parity(attempt, volumes, spool)
+            return _import(attempt, volumes, results, spool, admission)
+        except _AsideError as aside:
+            return SteppedAside(reason=aside.reason, volumes=tuple(attempt.read))
 
 
 def _prepare(attempt: _Attempt, media: Sequence[RandomMedium]) -> tuple[list[_Given], Spool, Admission]:
@@ -170,10 +184,14 @@ def _open(attempt: _Attempt, medium: RandomMedium) -> _Given:
 def _open_empty_spool(attempt: _Attempt, volume: OpenVolume) -> Spool:
     """The spool of the parcel, for what must be recorded in any case; no block gathers in it."""
     request = SpoolRequest(documents=volume.documents, trust=volume.trust, where=volume.medium.name, gathers=False)
-    folder = attempt.site.home / "parcels" / "in"
+    site, packing = attempt.site, volume.documents.packing
+    folder = site.incoming(packing.parcel, packing.build)
     try:
-        with naming_space(folder, lambda: 0, purpose=f"receiving {volume.medium.name}"):
-            spool = open_spool(attempt.site, request, attempt.opened)
+        with naming_space(folder.parent, lambda: 0, purpose=f"receiving {volume.medium.name}"), spools_door(site):
+            attempt.alone.enter_context(alone_at_door(site, folder))
+            spool = open_spool(site, request, attempt.opened)
+    except BusyError:
+        raise _AsideError(Aside.OTHERS) from None
     except CourierError:
         # It is said for each medium when the volumes gather.
         raise _AsideError(Aside.NOT_RECEIVED) from None

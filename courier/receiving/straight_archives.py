@@ -94,10 +94,10 @@ class UncheckedFile(View):
         return data
 
     def _fill(self, into: memoryview) -> int:
-        data = self.read(len(into))
-        self._position -= len(data)  # the caller counts them
-        into[: len(data)] = data
-        return len(data)
+        self._source.seek(self._position)
+        count: int = self._source.readinto(into)  # type: ignore[attr-defined]  # every binary file has it
+        self._told.read(self._position, count)
+        return count
 
     def close(self) -> None:
         """Close the file on the medium."""

@@ -29,7 +29,7 @@ from courier.receiving.spool import PACKING_LIST, Spool
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.peers import read_card_file
-from courier.site.trust import KnownSite, Trust
+from courier.site.trust import Trust
 from formats.blocks import ranges
 from formats.documents.packing import PackingList
 
@@ -39,11 +39,7 @@ SPOILT_HINT = "keep the media: when it is imported all is read once more, and wh
 
 def trust_of_cards(cards: Sequence[Path]) -> Trust:
     """Trust in just these cards, for a computer without a site home."""
-    known = {}
-    for path in cards:
-        _, card = read_card_file(path)
-        known[card.site] = KnownSite(card=card)
-    return Trust(own=None, known=known)
+    return Trust.of_cards(*(read_card_file(path)[1] for path in cards))
 
 
 def verify_media(

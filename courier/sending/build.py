@@ -18,7 +18,6 @@ from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError
 from courier.files import (
     atomic_file,
-    locked,
     make_folder,
     naming_space,
     remove_tree,
@@ -29,6 +28,7 @@ from courier.packages.find import definition_of
 from courier.parcel.base_contents import BaseContents
 from courier.parcel.custody_ledger import Happened, record
 from courier.parcel.encryption import PARCEL_KEY, SEED, ParcelEncryptor
+from courier.parcel.made_anew import MadeAnew
 from courier.parcel.parity_files import make_parity
 from courier.parcel.patches import PATCHES, Contents, ParcelContents
 from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, ComposedFiles, Encryptor, parity_name, recipe_path
@@ -87,8 +87,8 @@ def build_parcel(
     """
     site.check_key()
     out, purpose, needed = site.home / "parcels" / "out", "building the parcel", building_bytes(plan)
-    with locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
-        sweep_parcels(out)
+    with site.locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
+        sweep_parcels(site, out)
         begun = begun_folder(site, plan)
         require_space(site.home, max(0, needed - _packed_bytes(begun)), purpose=purpose)
         folder = begun or begin_folder(site, plan)
@@ -104,10 +104,13 @@ def build_parcel(
             workers.build(plan.archives, progress)
         progress.begin("Building", 2 * plan.content_bytes)
         built = builder.build(plan.archives)
+        if isinstance(plan.archives, MadeAnew):
+            plan.archives.forget()
         packing = _lay_out(site, plan, folder, built, encryptor, workers, progress)
         drop_lines(folder)
         # All that takes long is done: the key may have been renewed meanwhile, and the new one is valid from now on.
         packing = replace(packing, created_ns=now())
+        site.catalogue.check_held()  # no packing list is put in place by who lost the folder to another
         envelope = sign_packing(site, folder, packing)
         record_built(site, plan, packing, envelope.sha256)
     return signed_now(site, packing, envelope)

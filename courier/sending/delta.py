@@ -6,6 +6,7 @@ that is in a held version is left out whole; a changed one becomes a recipe over
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +16,10 @@ from courier.errors import RefusedError
 from courier.parcel.archive_plan import Content
 from courier.parcel.content_table import ContentTable
 from courier.progress import Progress
-from courier.sending.delta_bases import Candidates, HeldVersion, Wanted, common, versions_to_try
+from courier.sending.delta_bases import LEAST, Candidates, HeldVersion, Wanted, common, versions_to_try
 from courier.sending.delta_patches import Job, Recipe, lines_of, make_recipes
 from courier.sending.held_versions import held_versions
+from courier.sending.held_whole import HeldWhole
 from courier.sending.parcel_contents import contents_of
 from courier.site.catalog import packages
 from courier.site.catalog.packages import StoredPackage
@@ -34,6 +36,8 @@ DeltaWay = Literal["auto", "delta", "full"]
 """Whether a parcel may build on what its destinations hold: where it saves enough, wherever it saves, or never."""
 _WORTH_IT = 0.05
 """The part of a parcel that a delta must save to be made unasked: its destinations must keep what it builds on."""
+MOST_CHANGED = 1 << 16
+"""Contents of a parcel that are compared with held ones, the largest: so a plan of a million files stays small."""
 _COMPRESS = "auto"
 _SHARE = 0.9
 """A recipe is used where it takes no more than this part of what the content would take."""
@@ -43,12 +47,11 @@ _SHARE = 0.9
 class DeltaPlan:
     """What a parcel builds on, leaves out and makes.
 
-    ``left_out``: (SHA-256, size) of contents that the destinations hold whole. ``saved``: bytes that need not travel,
-    about.
+    ``left_out``: the contents that the destinations hold whole. ``saved``: bytes that need not travel, about.
     """
 
     bases: tuple[HeldVersion, ...]
-    left_out: tuple[tuple[str, int], ...]
+    left_out: HeldWhole
     recipes: tuple[Recipe, ...]
     saved: int
 
@@ -65,7 +68,7 @@ class DeltaPlan:
     @property
     def left_out_bytes(self) -> int:
         """Bytes of the contents that are left out whole."""
-        return sum(size for _, size in self.left_out)
+        return self.left_out.bytes
 
     @property
     def digest(self) -> list[list[object]]:
@@ -73,17 +76,19 @@ class DeltaPlan:
         bases: list[list[object]] = [[one.package, one.version, one.listing] for one in self.bases]
         return bases + [[recipe.row.sha256, recipe.row.patch] for recipe in self.recipes]
 
-    def base_contents(self) -> set[tuple[str, int]]:
-        """SHA-256 and size of every content that the destinations must hold."""
-        return {*self.left_out, *(base for recipe in self.recipes for base in recipe.row.bases)}
+    def base_contents(self) -> Iterator[tuple[str, int]]:
+        """SHA-256 and size of every content that the destinations must hold, each once."""
+        yield from self.left_out
+        bases = {base for recipe in self.recipes for base in recipe.row.bases}
+        yield from (base for base in bases if base[0] not in self.left_out)
 
     def travelling(self, contents: Iterable[Content]) -> ContentTable:
         """Of all ``contents`` of the packages those that travel; a patch in the place of what is made by a recipe."""
-        gone, patches = {sha256 for sha256, _ in self.left_out}, {one.row.sha256: one.patch for one in self.recipes}
+        patches = {one.row.sha256: one.patch for one in self.recipes}
         table, folder = ContentTable(), ""
         for content in contents:
             one = patches.get(content.sha256, content)
-            if one is None or content.sha256 in gone:
+            if one is None or content.sha256 in self.left_out:
                 continue
             if one.folder != folder:
                 folder = one.folder
@@ -157,6 +162,12 @@ def plan_delta(
     return DeltaResult(plan=plan, notes=(*notes, *more))
 
 
+def usable_bases(site: Site, code: str, sent: Sequence[tuple[str, int]]) -> list[HeldVersion]:
+    """The versions, likeliest first, that a parcel of the packages ``sent`` to one site may build on."""
+    held = held_versions(site, code)
+    return [] if held is None else _usable(site, common([held]), sent)[0]
+
+
 def _usable(
     site: Site, held: set[HeldVersion], sent: Sequence[tuple[str, int]]
 ) -> tuple[list[HeldVersion], dict[HeldVersion, StoredPackage]]:
@@ -180,30 +191,21 @@ def _plan(
     compress: str,
     progress: Progress,
 ) -> tuple[DeltaPlan | None, tuple[str, ...]]:
-    by_digest = {content.sha256: content for content in contents}
-    whole: dict[str, int] = {}
-    candidates = Candidates(
-        Wanted(sha256=one.sha256, size=one.size, package=one.folder[:8], path=one.path) for one in contents
-    )
+    whole = HeldWhole(contents)
     for number, version in enumerate(versions):
         for entry in _files(site, ours[version]):
-            if entry.sha256 in by_digest:
-                whole.setdefault(entry.sha256, number)
-            else:
-                candidates.look(number, version.package, entry.path, entry.size, entry.sha256)
-    jobs, used = [], {whole[sha256] for sha256 in whole}
-    of_base: dict[str, int] = {}
-    costs: dict[str, int] = {}
-    for content in contents:
-        if content.sha256 in whole:
-            costs[content.sha256] = _cost(site, content, compress)
-            continue
-        found = [one for one in candidates.of(content.sha256) if site.store.has(one.sha256, one.size)]
-        if found:
-            costs[content.sha256] = _cost(site, content, compress)
-            of_base |= {one.sha256: one.version for one in found}
-            sources = tuple((one.sha256, one.size) for one in found)
-            jobs.append(Job(content=content, bases=sources, most=int(costs[content.sha256] * _SHARE)))
+            whole.note(entry.sha256, number)
+    used: set[int] = set()
+    saved = 0
+    changed = _Largest(MOST_CHANGED)
+    for at, content in enumerate(contents):
+        holder = whole.version(at)
+        if holder is None:
+            changed.take(content)
+        else:
+            used.add(holder)
+            saved += _cost(site, content, compress)
+    jobs, costs, of_base = _jobs(site, changed.found(), whole, versions, ours, compress)
     recipes, damaged = make_recipes(site, jobs, progress)
     for recipe in recipes:
         used |= {of_base[sha256] for sha256, _ in recipe.row.bases}
@@ -214,12 +216,64 @@ def _plan(
     )
     if not used:
         return None, notes
-    saved = sum(costs[sha256] for sha256 in whole) + sum(
-        costs[recipe.row.sha256] - recipe.row.size for recipe in recipes
-    )
-    left_out = tuple((content.sha256, content.size) for content in contents if content.sha256 in whole)
+    saved += sum(costs[recipe.row.sha256] - recipe.row.size for recipe in recipes)
     bases = tuple(sorted(versions[number] for number in used))
-    return DeltaPlan(bases=bases, left_out=left_out, recipes=tuple(recipes), saved=saved), notes
+    return DeltaPlan(bases=bases, left_out=whole, recipes=tuple(recipes), saved=saved), notes
+
+
+def _jobs(
+    site: Site,
+    changed: Sequence[Content],
+    whole: HeldWhole,
+    versions: Sequence[HeldVersion],
+    ours: Mapping[HeldVersion, StoredPackage],
+    compress: str,
+) -> tuple[list[Job], dict[str, int], dict[str, int]]:
+    """(what is tried to be made of held contents, what each of it would cost, the version of each base)."""
+    if not changed:
+        return [], {}, {}
+    candidates = Candidates(
+        Wanted(sha256=one.sha256, size=one.size, package=one.folder[:8], path=one.path) for one in changed
+    )
+    for number, version in enumerate(versions):
+        for entry in _files(site, ours[version]):
+            if entry.size >= LEAST and not whole.is_wanted(entry.sha256):
+                candidates.look(number, version.package, entry.path, entry.size, entry.sha256)
+    jobs: list[Job] = []
+    costs: dict[str, int] = {}
+    of_base: dict[str, int] = {}
+    for content in changed:
+        found = [one for one in candidates.of(content.sha256) if site.store.has(one.sha256, one.size)]
+        if found:
+            costs[content.sha256] = _cost(site, content, compress)
+            of_base |= {one.sha256: one.version for one in found}
+            sources = tuple((one.sha256, one.size) for one in found)
+            jobs.append(Job(content=content, bases=sources, most=int(costs[content.sha256] * _SHARE)))
+    return jobs, costs, of_base
+
+
+class _Largest:
+    """The largest of the contents that it is given, ``most`` of them; those too small for a recipe do not count."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._heap: list[tuple[int, int, Content]] = []
+        self._taken = 0
+
+    def take(self, content: Content) -> None:
+        """Take a content into account."""
+        if content.size < LEAST:
+            return
+        self._taken += 1
+        one = content.size, -self._taken, content
+        if len(self._heap) < self._most:
+            heapq.heappush(self._heap, one)
+        else:
+            heapq.heappushpop(self._heap, one)
+
+    def found(self) -> list[Content]:
+        """Those that are left, in the order in which they came."""
+        return [content for _, _, content in sorted(self._heap, key=lambda one: -one[1])]
 
 
 def travelling_bytes(site: Site, held: StoredPackage, sent: StoredPackage, progress: Progress) -> tuple[int, int]:
@@ -258,11 +312,14 @@ def _splitting(
 ) -> tuple[str, ...]:
     """What parcels of their own would leave out in addition for each destination, as far as whole contents tell."""
     sent = [(one.package, one.version) for one in chosen]
-    sizes = {content.sha256: content.size for content in contents}
+    everything = sum(content.size for content in contents)
 
     def left_out(usable: Mapping[HeldVersion, StoredPackage]) -> int:
-        found = {e.sha256 for stored in usable.values() for e in _files(site, stored) if e.sha256 in sizes}
-        return sum(sizes[sha256] for sha256 in found)
+        whole = HeldWhole(contents if usable else ())
+        for stored in usable.values():
+            for entry in _files(site, stored):
+                whole.note(entry.sha256, 0)
+        return whole.bytes
 
     together = left_out(_usable(site, set(versions), sent)[1])
     notes = []
@@ -270,7 +327,7 @@ def _splitting(
         alone_versions, alone = _usable(site, common([held]), sent)
         more = left_out(alone) - together
         newer = [one for one in alone_versions if one not in versions and one.package in {p for p, _ in sent}]
-        if more >= max(1 << 20, _WORTH_IT * sum(sizes.values())):
+        if more >= max(1 << 20, _WORTH_IT * everything):
             notes.append(f"a parcel of its own for {code} would leave out {size_text(more)} more, which is held there")
         elif newer and not versions:
             names = ", ".join(f"{one.package}:{one.version}" for one in newer)

@@ -20,6 +20,8 @@ MOST_BASES = 3
 """Contents that a recipe is looked for in, at most."""
 MOST_OTHERS = 30
 """Versions of other packages than those that are sent that are looked at, at most."""
+MOST_ALIKE = 64
+"""Contents to be sent that may be alike in one way; a name that more have, such as those of pictures, tells nothing."""
 _DIGITS = re.compile(r"[0-9]+(?:[._~+-][0-9]+)*")
 
 
@@ -91,7 +93,8 @@ class Candidates:
         if size < LEAST:
             return
         for rank, key in enumerate(_keys(path, size)):
-            for one in self._by_key.get(key, ()):
+            alike = self._by_key.get(key, ())
+            for one in alike if len(alike) <= MOST_ALIKE else ():
                 # The same file of the same package before all others; then versions as they come, then sizes.
                 near = 0 if one.package == package else 1
                 order = (rank * 2 + near, version, abs(one.size - size))
@@ -99,6 +102,8 @@ class Candidates:
 
     def _add(self, wanted: str, order: tuple[int, int, int], candidate: Candidate) -> None:
         found = self._found[wanted]
+        if found and found[0][1].rank < candidate.rank:
+            return  # only the best kind of match counts
         for n, (before, one) in enumerate(found):
             if one.sha256 == candidate.sha256:
                 if order < before:

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.errors import BusyError
-from courier.files import atomic_file, locked, make_folder, naming_space, sweep, write_atomic
+from courier.files import atomic_file, make_folder, naming_space, sweep, write_atomic
 from courier.parcel.archive_plan import Content
-from courier.parcel.patches import PATCHES
+from courier.parcel.patches import PATCH_SUFFIX, PATCHES
 from courier.progress import Progress
 from courier.sending.member_source import bad_content
 from courier.site.home import Site
@@ -70,7 +70,7 @@ class Recipe:
             size=self.row.size,
             mtime_ns=one.mtime_ns,
             folder=one.folder,
-            path=f"{one.path}.delta",
+            path=f"{one.path}{PATCH_SUFFIX}",
             coding=STORE.name,
         )
 
@@ -101,7 +101,7 @@ def make_recipes(site: Site, jobs: Sequence[Job], progress: Progress) -> tuple[l
     damaged: set[str] = set()
     progress.begin("Comparing with what is held", sum(job.content.size for job in jobs))
     purpose = "comparing with what is held"
-    with locked(folder / "lock"), naming_space(folder, lambda: 0, purpose=purpose):
+    with site.locked(folder / "lock"), naming_space(folder, lambda: 0, purpose=purpose):
         sweep(folder)
         _forget_others(folder, {job.key for job in jobs})
         for job in jobs:
@@ -191,7 +191,7 @@ def _make(store: ContentStore, job: Job, path: Path) -> set[str]:
                 out.write(DELTA_LINES.line(row))
                 shutil.copyfileobj(made, out)
             write_atomic(path.with_suffix(_SUM), _digest(path.with_suffix(".lines")).encode())
-        path.with_suffix(".steps").unlink()
+            path.with_suffix(".steps").unlink()
     return set()
 
 

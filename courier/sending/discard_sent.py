@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from courier.files import locked
 from courier.parcel.discard import log_discarded, remove_folder
 from courier.parcel.recipes import PACKS
 from courier.site.catalog import parcels
@@ -19,7 +18,8 @@ def discard_sent(site: Site, parcel: str) -> int | None:
             return None
     folder = site.outgoing(parcel)
     # A run that writes the parcel needs them.
-    with locked(folder / "lock"), locked(site.home / "parcels" / "out" / "lock"):
+    with site.locked(folder / "lock"), site.locked(site.home / "parcels" / "out" / "lock"):
+        site.catalogue.check_held()
         freed = remove_folder(folder / PACKS) + sum(remove_folder(parity) for parity in folder.glob("parity-*"))
         with site.catalogue.writing() as connection:
             log_discarded(connection, site, parcel)

@@ -6,57 +6,19 @@ requests: each of those works in a scratch folder with a lock of its own, so sev
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from courier.errors import BusyError
-from courier.files import TEMP, locked, make_folder, remove_tree, sweep
+from courier.files import sweep
 from courier.parcel.recipes import PACKS, RECIPES
+from courier.site.home import Site
+from courier.site.scratch import sweep_left
 from formats.names import is_parcel
 
-_SCRATCH = f"{TEMP}again-"
 
-
-def sweep_parcels(out: Path) -> None:
+def sweep_parcels(site: Site, out: Path) -> None:
     """Remove what killed commands left in the folders of all parcels; call it under the lock of ``out`` only."""
     for folder in out.iterdir():
         if folder.is_dir() and is_parcel(folder.name):
-            sweep_scratch(folder)
-            for path in folder.glob(f"{TEMP}*"):
-                if not path.name.startswith(_SCRATCH):
-                    remove_tree(path)
+            sweep_left(site, folder)
             for place in (folder / RECIPES, folder / PACKS, *folder.glob("parity-*")):
                 sweep(place)
-
-
-def sweep_scratch(folder: Path) -> None:
-    """Remove the scratch folders in a parcel's folder that no living command works in."""
-    for path in folder.glob(f"{_SCRATCH}*"):
-        try:
-            with locked(path / "lock"):
-                remove_tree(path)
-        except BusyError:
-            continue
-
-
-@contextmanager
-def scratch(folder: Path) -> Iterator[Path]:
-    """A new folder in a parcel's folder to work in; it is removed at the end, or by `sweep_scratch` after a kill."""
-    sweep_scratch(folder)
-    with ExitStack() as stack:
-        path = _locked_scratch(folder, stack)
-        stack.callback(remove_tree, path)
-        yield path
-
-
-def _locked_scratch(folder: Path, stack: ExitStack) -> Path:
-    """A new scratch folder, whose lock is held until ``stack`` ends."""
-    while True:
-        path = make_folder(folder / f"{_SCRATCH}{secrets.token_hex(8)}")
-        # Another command may take it for one left over, in the moment before it is locked.
-        with suppress(BusyError):
-            stack.enter_context(locked(path / "lock"))
-            if (path / "lock").exists():
-                return path

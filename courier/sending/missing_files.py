@@ -11,9 +11,10 @@ from pathlib import Path
 
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError
-from courier.files import locked, make_folder, naming_space, remove_tree, require_space
+from courier.files import make_folder, naming_space, remove_tree, require_space
 from courier.parcel.made_anew import MadeAnew
 from courier.parcel.parity_files import make_parity
+from courier.parcel.patches import PATCH_SUFFIX, bad_patch
 from courier.parcel.recipes import PACKS, RECIPES, ArchiveRecipe, ComposedFiles, pack_path, parity_name
 from courier.sending.archive_builder import ArchiveBuilder
 from courier.sending.outgoing_parcel import ALTERNATIVE, OutgoingParcel
@@ -28,7 +29,7 @@ def ensure_files(site: Site, parcel: OutgoingParcel, indexes: Iterable[int], fil
     """
     files, needed = files or parcel.files(site), 0
     out, purpose = site.home / "parcels" / "out", "making missing files of the parcel again"
-    with locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
+    with site.locked(out / "lock"), naming_space(out, lambda: needed, purpose=purpose):
         archives, parity = _missing(parcel, files, indexes)
         if not archives and not parity:
             return 0
@@ -60,9 +61,12 @@ def _recipe(site: Site, parcel: OutgoingParcel, files: ComposedFiles, index: int
         raise DamagedError(
             f"{name}: how archive {index + 1} is made is not kept here", hint=ALTERNATIVE, code=Code.NO_RECIPE
         )
+    contents = parcel.contents(site)
     for member in recipe.members:
         content = member.planned.content
-        if not parcel.contents(site).has(content.sha256, content.size):
+        if not contents.has(content.sha256, content.size):
+            if parcel.packing.bases and content.path.endswith(PATCH_SUFFIX):
+                raise bad_patch(f"{name} lacks {content.path}, one of its patches", parcel.anew(site))
             raise DamagedError(
                 f"{name}: archive {index + 1} cannot be made: {content.path} is not in the store any more",
                 hint=f"add that very file again (courier package add); or {ALTERNATIVE}",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from courier.files import locked, write_atomic
+from courier.files import write_atomic
 from courier.site.home import Site
 from formats.documents.fields import Parcel
 from formats.documents.fields import Site as SiteCode
@@ -78,7 +78,7 @@ def _path(site: Site, parcel: str, code: str) -> Path:
 @contextmanager
 def sends_locked(site: Site) -> Iterator[None]:
     """Hold the lock of all that goes by network. Raises `BusyError` while another command holds it."""
-    with locked(_folder(site) / "lock"):
+    with site.locked(_folder(site) / "lock"):
         yield
 
 

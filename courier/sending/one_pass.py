@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from courier.error_codes import Code
 from courier.errors import CourierError, RefusedError
-from courier.files import explain_os, locked, remove_tree, require_space
+from courier.files import explain_os, remove_tree, require_space
 from courier.media.checked_stream import SourceFile
 from courier.media.reading import Layout
 from courier.media.volume_in_making import VolumeInMaking
@@ -102,8 +102,8 @@ def create_and_write(
     check_one_pass(plan, layout, outs)
     site.check_key()
     out = site.home / "parcels" / "out"
-    with locked(out / "lock"):
-        sweep_parcels(out)
+    with site.locked(out / "lock"):
+        sweep_parcels(site, out)
         begun = _built_before(site, plan)
         if begun is None:
             making = _OnePass(site, plan, layout=layout, outs=outs, progress=progress, written=written)
@@ -153,7 +153,7 @@ class _OnePass:
         site, plan = self._site, self._plan
         folder = self._empty_folder()
         record_planned(site, plan, folder.name)
-        with locked(folder / "lock"):
+        with site.locked(folder / "lock"):
             with self._void_unless_built(folder):
                 encryptor = ParcelEncryptor.in_folder(folder, plan.recipients) if plan.recipients else None
                 laid_out = self._lay_out(folder, encryptor)
@@ -161,6 +161,7 @@ class _OnePass:
                 spaces = {space.number: space for space in laid_out.spaces}
                 self._begin_volumes(provisional, spaces)
                 streams = self._write_payload(provisional, spaces, encryptor)
+                site.catalogue.check_held()  # see `build_parcel`
                 parcel = self._sign(folder, laid_out.packing, streams)
             report = self._complete(parcel, spaces)
         return OnePassResult(parcel=parcel, report=report)

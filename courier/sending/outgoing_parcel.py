@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
 from courier.errors import BusyError, DamagedError, NotFoundError, RefusedError, UsageError
-from courier.files import locked, remove_tree, sweep
+from courier.files import remove_tree, sweep
 from courier.parcel.encryption import BY_NETWORK, PARCEL_KEY, SEED, ParcelEncryptor
+from courier.parcel.full_command import anew_command
 from courier.parcel.patches import PATCHES, ParcelContents
 from courier.parcel.recipes import ComposedFiles, Encryptor
 from courier.parcel.states import SentState
@@ -111,7 +112,14 @@ class OutgoingParcel:
 
     def contents(self, site: Site) -> ParcelContents:
         """What its archives are composed from."""
-        return ParcelContents(site.store, self.folder / PATCHES)
+        anew = (lambda: self.anew(site)) if self.packing.bases else None
+        return ParcelContents(site.store, self.folder / PATCHES, anew)
+
+    def anew(self, site: Site) -> str:
+        """The command that makes a parcel in the place of this one."""
+        with site.catalogue.reading() as connection:
+            versions = [(one[0], one[1]) for one in parcels.sent_packages(connection, self.sent.parcel)]
+        return anew_command(versions, self.packing)
 
     def files(self, site: Site) -> ComposedFiles:
         """Its archives and parity files, to be read."""
@@ -178,7 +186,7 @@ def alone_with(site: Site, parcel: OutgoingParcel) -> Iterator[None]:
 
     Raises `BusyError` while another command holds it, or if another has laid it out anew since it was opened.
     """
-    with locked(parcel.folder / "lock"):
+    with site.locked(parcel.folder / "lock"):
         sweep(parcel.folder / "labels")
         with site.catalogue.reading() as connection:
             sent = parcels.find_sent(connection, parcel.sent.parcel)

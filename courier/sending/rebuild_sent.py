@@ -10,7 +10,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from courier.files import locked, make_folder, write_atomic
+from courier.files import make_folder, write_atomic
 from courier.media.reading import Medium
 from courier.parcel.contents import open_contents
 from courier.parcel.rebuild import Rebuilt, rebuilt_from
@@ -53,7 +53,7 @@ UNKNOWN_PACKAGES = (
 def rebuild_sent(site: Site, medium: Medium, documents: VolumeDocuments) -> Rebuilt:
     """Record the parcel of a verified medium as one that this site made, and this medium as one of its volumes."""
     packing = documents.packing
-    with locked(site.home / "parcels" / "out" / "lock"):
+    with site.locked(site.home / "parcels" / "out" / "lock"):
         with site.catalogue.reading() as connection:
             known = parcels.find_sent(connection, packing.parcel)
         standing = _standing(known, packing)

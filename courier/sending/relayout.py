@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from courier.error_codes import Code
 from courier.errors import DamagedError, RefusedError
-from courier.files import locked, naming_space, require_space
+from courier.files import naming_space, require_space
 from courier.parcel.parity_plan import Redundancy
 from courier.parcel.states import SentEvent, after_sent
 from courier.parcel.transitions import sent_event
@@ -92,13 +92,14 @@ def relay_out(site: Site, plan: RelayoutPlan) -> OutgoingParcel:
     """
     parcel, packing = plan.parcel, plan.layout.packing
     out, parity, purpose = site.home / "parcels" / "out", sum(file.size for file in packing.parity), "the new layout"
-    with alone_with(site, parcel), locked(out / "lock"), naming_space(out, lambda: parity, purpose=purpose):
+    with alone_with(site, parcel), site.locked(out / "lock"), naming_space(out, lambda: parity, purpose=purpose):
         require_space(site.home, parity, purpose="the parity of the new layout")
         packing = add_parity(
             parcel.folder, packing, _archive_digests(parcel), parcel.contents(site), parcel.encryptor()
         )
         # Its own time, not that of the edition before: the reels of a tape are told apart by their label and this time.
         packing = replace(packing, created_ns=site.signing_time(now()))
+        site.catalogue.check_held()
         envelope = sign_packing(site, parcel.folder, packing)
         with site.catalogue.writing() as connection:
             text = f"edition {packing.edition} for {packing.media}: {plural(packing.volumes, 'volume')}"

@@ -21,13 +21,13 @@ from courier.parcel.block_table import PART_SUFFIX
 from courier.parcel.recipes import ArchiveRecipe, compose
 from courier.parcel.transitions import log_entry
 from courier.progress import SILENT, Progress
-from courier.sending.left_over import scratch
 from courier.sending.missing_files import make_packs
 from courier.sending.outgoing_parcel import OutgoingParcel
 from courier.sending.repair_request import CheckedRequest, check_request
 from courier.site.catalog import messages, parcels, sites
 from courier.site.home import Site
 from courier.site.outbox import enqueue
+from courier.site.scratch import scratch
 from courier.text import plural
 from formats.blocks import BLOCK, DIGEST, BlockTable
 from formats.documents.repair import PART_BYTES, PART_TYPE, REQUEST_KIND, RepairPart, RepairRequest, file_blocks
@@ -59,7 +59,12 @@ def take_repair_request(site: Site, request: RepairRequest, envelope: Envelope) 
             f"{much} that {site.code} sends without asking a person: its operator decides. Call there: the blocks, or "
             f"{asked.which} shipped again"
         )
-    queue_answer(site, asked)
+    try:
+        queue_answer(site, asked)
+    except DamagedError as error:
+        # The asking site is told the message alone.
+        text = f"{error.message}; everything anew, at {site.code}: {asked.full}"
+        raise DamagedError(text, hint=error.hint, code=error.code) from None
     return ""
 
 
@@ -215,7 +220,7 @@ class Blocks:
 
     def __enter__(self) -> Blocks:
         self._stack = ExitStack()
-        self._folder = self._stack.enter_context(scratch(self._parcel.folder))
+        self._folder = self._stack.enter_context(scratch(self._site, self._parcel.folder))
         return self
 
     def __exit__(self, *_: object) -> None:

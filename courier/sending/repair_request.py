@@ -11,7 +11,7 @@ from courier.errors import DamagedError, NotFoundError, RefusedError, UsageError
 from courier.media.kinds import writing_seconds
 from courier.parcel.base_contents import BaseContents
 from courier.parcel.block_table import load_table
-from courier.parcel.full_command import full_command
+from courier.parcel.full_command import full_command, full_command_unseen
 from courier.parcel.states import SentState
 from courier.sending.outgoing_parcel import OutgoingParcel, open_outgoing
 from courier.site.catalog import parcels
@@ -137,8 +137,19 @@ def check_request(site: Site, request: RepairRequest, envelope: Envelope, *, whe
         )
     if sent.state == SentState.RECALLED:
         raise RefusedError(f"{request.parcel} was recalled", hint="create a new parcel", code=Code.RECALLED)
-    parcel = open_outgoing(site, request.parcel)
-    return _counted(parcel, request, envelope, packages)
+    try:
+        parcel = open_outgoing(site, request.parcel)
+        return _counted(parcel, request, envelope, packages)
+    except DamagedError as error:
+        if sent.state == SentState.PLANNED:
+            raise
+        command = full_command_unseen(packages, request.site, alone=to == {request.site}, parcel=request.parcel)
+        # The asking site is told the message: it holds what helps, and no path of ours.
+        raise DamagedError(
+            f"{site.code} has lost what it knew of {request.parcel}; everything anew, at {site.code}: {command}",
+            hint=f"{error.message}; {error.hint}",
+            code=error.code,
+        ) from None
 
 
 def _counted(

@@ -12,16 +12,17 @@ import contextlib
 import getpass
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
 from courier.errors import BusyError, DamagedError, RefusedError, UsageError
-from courier.files import TEMP, locked, make_folder, private_mode, remove_tree, sweep
+from courier.files import TEMP, is_locked, locked, make_folder, private_mode, remove_tree, sweep
 from courier.site.card import CARD, clock_before_key, make_card, own_card, pinned_card
 from courier.site.catalog import Catalogue, guests, open_catalogue, packages
 from courier.site.catalog.database import check_catalogue_url, sqlite_url
+from courier.site.catalog.held_things import held_by, held_thing
 from courier.site.clock import now
 from courier.site.file_names import BACKUP, CATALOGUE, CATALOGUE_FILES, CONFIG, SETTINGS, WATCH
 from courier.site.keyring import Keyring
@@ -100,7 +101,24 @@ class Site:
         there too, and whoever lost it there can write nothing more into the catalogue (decision 0040); a catalogue in
         SQLite is of one computer, whose operating system keeps commands apart.
         """
-        with locked(path), self.catalogue.exclusive(path.relative_to(self.home).as_posix()):
+        name = path.relative_to(self.home).as_posix()
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(path))
+            except BusyError:
+                raise held_by(held_thing(name), self.catalogue.holder(name)) from None
+            stack.enter_context(self.catalogue.exclusive(name))
+            yield
+
+    def is_locked(self, path: Path) -> bool:
+        """Whether a command holds the lock file ``path`` of the home, at whichever computer."""
+        return is_locked(path) or bool(self.catalogue.holder(path.relative_to(self.home).as_posix()))
+
+    @contextlib.contextmanager
+    def files_locked(self) -> Iterator[None]:
+        """Hold the lock of the files that stand in the home itself and of its keys; see `home_lock`."""
+        with self.locked(self.home / "keys" / "lock"):
+            _sweep_home(self.home)
             yield
 
     def trust(self) -> Trust:
@@ -192,17 +210,23 @@ class Site:
 def home_lock(home: Path) -> Iterator[None]:
     """Hold the lock of the files that stand in a home itself and of its keys; raises `BusyError`.
 
-    What a killed command left of them is removed first.
+    What a killed command left of them is removed first. It keeps apart the commands of one computer, and is for homes
+    whose catalogue is not open: while they are made, or their catalogue in SQLite is begun anew. Else it is
+    `Site.files_locked`.
     """
     with locked(home / "keys" / "lock"):
-        sweep(home)
-        sweep(home / "keys")
+        _sweep_home(home)
         yield
+
+
+def _sweep_home(home: Path) -> None:
+    sweep(home)
+    sweep(home / "keys")
 
 
 def change_settings(site: Site, **values: object) -> Settings:
     """Change settings of a site, those that the file has now; return them all. Raises `BusyError`."""
-    with home_lock(site.home):
+    with site.files_locked():
         settings = replace(Settings.load(site.home), **values)  # type: ignore[arg-type]
         settings.save(site.home)
     return settings
@@ -224,9 +248,10 @@ def create_site(
 
     ``catalogue``: an SQLAlchemy URL, or empty for an SQLite file in the home. ``store``: the address of a bucket, or
     empty for a folder in the home. ``key`` and ``passphrase`` as for `Keyring.add`. ``group``: name of a group of
-    users, all of whom are operators of the site; empty: the home is for this user alone. ``warn`` is told what a key
-    of the bucket may not do. The settings are written last: a home without them, because its making was killed or they
-    were lost, keeps its keys, its card and its catalogue. After an error nothing is left of what was made.
+    users, all of whom are operators of the site; empty: the home is for this user alone. ``warn`` is told what an
+    operator has to know of the bucket. The settings are written last: a home without them, because its making was
+    killed or they were lost, keeps its keys, its card and its catalogue. After an error nothing is left of what was
+    made.
 
     Raises `UsageError` when the home is a site's already or holds something else, and `RefusedError` when its card is
     another site's, or is missing where there is a catalogue.
@@ -238,17 +263,40 @@ def create_site(
 
         address = parse_bucket(store)
     if (home / SETTINGS).exists():
-        raise UsageError(f"{home} is already the home of site {Settings.load(home).site}", hint="name another --home")
+        raise UsageError(
+            f"{home} is already the home of site {Settings.load(home).site}",
+            hint="name another --home; at another computer of the site, which sees this folder, init is not needed",
+        )
     _check_empty(home)
-    if store and not try_bucket(Bucket(address), code):
-        warn(f"the key may not delete below {store}: what is removed takes room there until a key may")
+    if store:
+        for text in try_bucket(Bucket(address), code).warnings(address):
+            warn(text)
     with _nothing_left(home):
         keep_to_owner(home, group)
         with shared_with_group(home), home_lock(home):
+            is_again = (home / CARD).exists()
             _make_parts(home, code=code, name=name, key=key, passphrase=passphrase)
-            open_catalogue(catalogue or _sqlite_file(home)).close()
+            with contextlib.closing(open_catalogue(catalogue or _sqlite_file(home))) as opened:
+                if catalogue:
+                    _take_for_home(opened, is_again=is_again)
             Settings(site=code, name=name, catalogue=catalogue, store=store).save(home)
         return open_site(home)
+
+
+def _take_for_home(catalogue: Catalogue, *, is_again: bool) -> None:
+    """Note in a catalogue on a server that it has a home; raises `RefusedError` where it is that of another home.
+
+    With two homes, a site would have two keys. ``is_again``: the home is made anew, and had its keys already.
+    """
+    with catalogue.writing() as connection:
+        if packages.read_counter(connection, packages.HOME) and not is_again:
+            raise RefusedError(
+                "this catalogue belongs to the home of a site already, which has its keys",
+                hint="at another computer of that site: use the same folder as its home, without init; or name an "
+                "empty database",
+                code=Code.ANOTHER_SITE,
+            )
+        packages.raise_counter(connection, packages.HOME, 1)
 
 
 def _check_empty(home: Path) -> None:
@@ -341,7 +389,7 @@ def open_site(home: Path, *, lost_catalogue: bool = False, read_only: bool = Fal
         home=home,
         settings=settings,
         catalogue=catalogue,
-        keyring=Keyring(home / "keys"),
+        keyring=Keyring(home / "keys", elsewhere=partial(catalogue.exclusive, "keys/lock")),
         store=_open_store(settings, catalogue, home / "store"),
     )
     if lost:
@@ -352,7 +400,8 @@ def open_site(home: Path, *, lost_catalogue: bool = False, read_only: bool = Fal
 
 def _open_store(settings: Settings, catalogue: Catalogue, folder: Path) -> ContentStore:
     if not settings.store:
-        return FolderStore(folder)
+        elsewhere = partial(catalogue.exclusive, "store/lock")
+        return FolderStore(folder, elsewhere=elsewhere, check_held=catalogue.check_held)
     from courier.site.objects.bucket import Bucket, parse_bucket
     from courier.site.objects.store import ObjectStore
 

@@ -14,6 +14,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
@@ -72,8 +73,16 @@ def ask_secret(variable: str, what: str) -> str:
 class Keyring:
     """The key folder of a site home; ``ask`` gets the secrets that its keys need."""
 
-    def __init__(self, folder: Path, ask: Ask = ask_secret) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ask: Ask = ask_secret,
+        *,
+        elsewhere: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """``elsewhere`` holds the keys at the other computers that see the folder, while its lock is held here."""
         self._folder = folder
+        self._elsewhere = elsewhere
         self._ask = ask
         self._secrets: dict[str, str] = {}
         self._confirmed = False
@@ -272,7 +281,7 @@ class Keyring:
         while not (path.exists() and (self._folder / RECOVERY).exists()):
             try:
                 # Of two commands that make it at once, the one would write over what the other encrypts to.
-                with locked(self._folder / "lock"):
+                with locked(self._folder / "lock"), self._elsewhere():
                     self._make_recovery()
             except BusyError:
                 if time.monotonic() > until:

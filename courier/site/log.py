@@ -1,7 +1,8 @@
 """The log of a site: what its commands did, in ``log/courier.log`` of its home.
 
-A line has the time (UTC), the level, the process, the command, and what happened, with the IDs of parcels and messages:
-every command with its end or its error, each entry in the log of a parcel, and each message sent, received or given up.
+Where several computers work on a home, each writes ``log/courier-COMPUTER.log``. A line has the time (UTC), the level,
+the process, the command, and what happened, with the IDs of parcels and messages: every command with its end or its
+error, each entry in the log of a parcel, and each message sent, received or given up.
 What is recorded in the catalogue is logged when its transaction is committed, and not otherwise.
 
 The log holds no secret, and never stops a command: where it cannot be written, it is left out.
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 from courier.errors import BusyError, CourierError, explain
 from courier.files import explain_os, locked, make_folder, private_mode
 from courier.site.file_names import SETTINGS
+from courier.site.settings import Settings
+from courier.site.this_computer import COMPUTER
 from courier.text import one_line
 from formats.errors import FormatError
 from formats.records import format_time
@@ -47,6 +50,9 @@ _SECRETS = re.compile(
 )
 """What could only be a secret: a URL's password, an age identity, a private key. It is not expected to get here."""
 
+_running = ["courier"]
+"""The commands that this process runs, the innermost last."""
+
 LOGGER = logging.getLogger("courier")
 """The logger of all that belongs into the log. Outside `logged` its lines go nowhere."""
 LOGGER.setLevel(logging.INFO)
@@ -63,9 +69,10 @@ def logged(home: Path, command: str) -> Iterator[None]:
     if not (home / SETTINGS).is_file():
         yield
         return
-    handler = SharedLogFile(home / LOG_FOLDER)
+    handler = SharedLogFile(home / LOG_FOLDER, log_file(home))
     handler.setFormatter(LineFormatter(command))
     LOGGER.addHandler(handler)
+    _running.append(command)
     begun = time.monotonic()
     LOGGER.info("begun")
     try:
@@ -76,8 +83,27 @@ def logged(home: Path, command: str) -> Iterator[None]:
     else:
         LOGGER.info("done in %.1f s", time.monotonic() - begun)
     finally:
+        _running.pop()
         LOGGER.removeHandler(handler)
         handler.close()
+
+
+def running_command() -> str:
+    """The command that this process runs, as it stands in the log."""
+    return _running[-1]
+
+
+def log_file(home: Path) -> str:
+    """The name of the log file that this computer writes in a home.
+
+    Where several computers can work on the home, because its catalogue is on a server, each has a file of its own:
+    lines that are added through a network file system are mixed.
+    """
+    try:
+        shared = bool(Settings.load(home).catalogue)
+    except (CourierError, OSError):
+        shared = False
+    return f"courier-{COMPUTER}.log" if shared else LOG_FILE
 
 
 def _log_end(error: BaseException) -> None:
@@ -127,6 +153,18 @@ def noting(connection: Connection) -> Iterator[list[tuple[int, str]]]:
         del info[_NOTES]
 
 
+@contextlib.contextmanager
+def noting_within(connection: Connection) -> Iterator[None]:
+    """Drop what is noted in a part of a transaction that is undone by itself."""
+    notes: list[tuple[int, str]] = connection.info[_NOTES]
+    before = len(notes)
+    try:
+        yield
+    except BaseException:
+        del notes[before:]
+        raise
+
+
 def log_notes(notes: list[tuple[int, str]]) -> None:
     """Log the notes of a transaction that was committed."""
     for level, text in notes:
@@ -159,9 +197,10 @@ class SharedLogFile(logging.Handler):
     lost to another process's replacing, and none is mixed with another. All errors are kept from the caller.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
         super().__init__()
-        self._folder, self._path = folder, folder / LOG_FILE
+        self._folder, self._path = folder, folder / name
+        self._lock = folder / ("lock" if name == LOG_FILE else f"{name}.lock")
         with contextlib.suppress(OSError):
             make_folder(folder)
 
@@ -177,7 +216,7 @@ class SharedLogFile(logging.Handler):
         deadline = time.monotonic() + _WAIT_SECONDS
         while True:
             try:
-                with locked(self._folder / "lock"):
+                with locked(self._lock):
                     if self._size() + len(line) > MAX_BYTES:
                         with contextlib.suppress(OSError):
                             self._begin_new_file()
@@ -204,7 +243,7 @@ class SharedLogFile(logging.Handler):
             self._path.replace(self._numbered(1))
 
     def _numbered(self, number: int) -> Path:
-        return self._path.with_name(f"{LOG_FILE}.{number}")
+        return self._path.with_name(f"{self._path.name}.{number}")
 
     def _write(self, line: bytes) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)

@@ -16,7 +16,7 @@ from courier.files import write_atomic
 from courier.site.card import CARD, KEY_LIFE_NS, clock_before_key
 from courier.site.catalog import messages, packages, sites
 from courier.site.clock import now
-from courier.site.home import Site, home_lock
+from courier.site.home import Site
 from courier.site.outbox import enqueue
 from formats.digest import sha256_hex
 from formats.documents import card as card_doc
@@ -47,7 +47,7 @@ def rotate_key(
     `UsageError` when that moment is impossible, `RefusedError` or `NotFoundError` when a key cannot be loaded, and
     `RefusedError` when the present key is not valid yet and not ``lost``.
     """
-    with home_lock(site.home):
+    with site.files_locked():
         old, moment = site.card, now()
         since = moment if since_ns is None else since_ns
         if moment <= old.keys[0].valid_from_ns and not lost:

@@ -50,13 +50,18 @@ class MemberStream(Stream):
         if size == 0:
             return b""
         data = self._next(size)
+        self._count(data, left)
+        return data
+
+    def _count(self, data: bytes | memoryview, left: int) -> None:
+        """Go on after the next bytes, of ``left`` to the end."""
         if self._crc is not None:
             crc = zlib.crc32(data, self._crc)
             if len(data) == left and crc != self._stored.crc32:
-                raise DigestMismatchError("does not have the CRC-32 of the archive's header", place=member.name)
+                name = self._stored.member.name
+                raise DigestMismatchError("does not have the CRC-32 of the archive's header", place=name)
             self._crc = crc
         self._at += len(data)
-        return data
 
     def _next(self, size: int) -> bytes:
         """The next bytes, one or more, and at most ``size``."""
@@ -64,8 +69,7 @@ class MemberStream(Stream):
         member = self._stored.member
         data = read_at(self._source, self._stored.offset + self._at, size, place=member.name)
         if not data:
-            left = member.size - self._at
-            raise UnreadableError(f"the archive ends {left} bytes before the member's end", place=member.name)
+            raise self._ends_early()
         return data
 
     def readall(self) -> bytes:
@@ -74,9 +78,32 @@ class MemberStream(Stream):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Read into the beginning of ``buffer``; return how many bytes."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+        if self.closed:
+            raise ValueError("read of a closed member")
+        left = self._stored.member.size - self._at
+        view = memoryview(buffer)[:left]
+        if not view:
+            return 0
+        count = self._next_into(view)
+        self._count(view[:count], left)
+        return count
+
+    def _next_into(self, view: memoryview) -> int:
+        """Put the next bytes, one or more, at the beginning of ``view``; return how many."""
+        member = self._stored.member
+        try:
+            self._source.seek(self._stored.offset + self._at)
+            count: int = self._source.readinto(view)  # type: ignore[attr-defined]  # every binary file has it
+        except OSError as error:
+            raise UnreadableError(error.strerror or str(error), place=member.name) from error
+        if not count:
+            raise self._ends_early()
+        return count
+
+    def _ends_early(self) -> UnreadableError:
+        member = self._stored.member
+        left = member.size - self._at
+        return UnreadableError(f"the archive ends {left} bytes before the member's end", place=member.name)
 
 
 class _Packed(Stream):
@@ -156,6 +183,11 @@ class SolidStream(MemberStream):
         self._groups = groups
         self._group = group
         self._unpacking: _Unpacking | None = None
+
+    def _next_into(self, view: memoryview) -> int:
+        data = self._next(len(view))
+        view[: len(data)] = data
+        return len(data)
 
     def _next(self, size: int) -> bytes:
         offset = self._stored.offset + self._at

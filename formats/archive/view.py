@@ -7,6 +7,7 @@ CRC-32s are known, the archive need not be written to be read.
 from __future__ import annotations
 
 import io
+import threading
 import zlib
 from array import array
 from bisect import bisect_right
@@ -92,7 +93,6 @@ class ArchiveView(View):
         self._at_once = at_once
         self._packed_names = zlib.compress("\0".join(columns.names).encode(), 1)
         self._packed_header = zlib.compress(header, 1)
-        self._header = b""
         self._start = start_header(header, data=self._end - START_SIZE)
         super().__init__(self._end + len(header))
         self._open: tuple[int, BinaryIO] | None = None
@@ -102,9 +102,7 @@ class ArchiveView(View):
         if at < START_SIZE:
             return _copy(self._start[at:], into)
         if at >= self._end:
-            self._header = self._header or zlib.decompress(self._packed_header)
-            return _copy(self._header[at - self._end :], into)
-        self._header = b""
+            return _copy(_unpacked(self._packed_header)[at - self._end :], into)
         number = bisect_right(self._starts, at) - 1
         is_open = self._open is not None and self._open[0] == number
         if at == self._starts[number] and not is_open and (count := self._fill_at_once(number, into)):
@@ -154,6 +152,23 @@ class ArchiveView(View):
         """Close the content that is open."""
         self._release()
         super().close()
+
+
+class _LastHeader(threading.local):
+    """The header that a thread unpacked last: one with many members has a megabyte, and is read piece by piece."""
+
+    packed = b""
+    header = b""
+
+
+_LAST_HEADER = _LastHeader()
+
+
+def _unpacked(packed: bytes) -> bytes:
+    last = _LAST_HEADER
+    if last.packed is not packed:
+        last.packed, last.header = packed, zlib.decompress(packed)
+    return last.header
 
 
 def _copy(data: bytes, into: memoryview) -> int:

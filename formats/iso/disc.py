@@ -8,11 +8,14 @@ import threading
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from formats.errors import IllegalNameError, MalformedError, TooLargeError, UnreadableError
 from formats.iso.layout import BLOCK
 from formats.names import check_path
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 MAX_ENTRIES = 100_000
 """The most files and folders that a reader lists; a volume of a parcel has some thousands."""
@@ -47,10 +50,22 @@ class Disc:
             while size:
                 data = self._source.read(size)
                 if not data:
-                    raise OSError(errno.EIO, f"the medium ends {size} bytes before the end of what is to be read")
+                    raise _ends(size)
                 pieces.append(data)
                 size -= len(data)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def read_into(self, offset: int, view: memoryview) -> None:
+        """Fill ``view`` with what begins at byte ``offset``; raises `OSError` as `read` does."""
+        with self._lock:
+            if self._source is None:
+                raise ValueError("the reader of this image is closed")
+            self._source.seek(offset)
+            while view:
+                count: int = self._source.readinto(view)  # type: ignore[attr-defined]  # every binary file has it
+                if not count:
+                    raise _ends(len(view))
+                view = view[count:]
 
     def size(self) -> int:
         """Bytes on the medium; raises `UnreadableError` if it does not say."""
@@ -73,6 +88,10 @@ class Disc:
             return self.read(block * BLOCK, size)
         except OSError as error:
             raise UnreadableError(error.strerror or str(error), place=f"block {block}") from error
+
+
+def _ends(left: int) -> OSError:
+    return OSError(errno.EIO, f"the medium ends {left} bytes before the end of what is to be read")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,6 +201,21 @@ class Content(io.BufferedIOBase):
             wanted -= len(piece)
         self._position = at
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill ``buffer``, except at the end of the file; return the number of bytes."""
+        self._check_open()
+        view = memoryview(buffer).cast("B")[: max(0, self._file.size - self._position)]
+        at, end = self._position, self._position + len(view)
+        while at < end:
+            number = bisect_right(self._starts, at) - 1
+            offset, length = self._file.extents[number]
+            inside = at - self._starts[number]
+            count = min(end - at, length - inside)
+            self._disc.read_into(offset + inside, view[at - self._position :][:count])
+            at += count
+        self._position = end
+        return len(view)
 
     def read1(self, size: int = -1, /) -> bytes:
         """As `read`."""

@@ -14,7 +14,7 @@ from journey import FIXTURES, Home, Sites, add, create, digests_of, make_sites, 
 from stock import stock_tool
 
 from courier.care.after_restore import GAP
-from courier.care.backup import Protection, back_up
+from courier.care.backup import SHORTEST, Protection, back_up
 from courier.care.backup_parts import files_of_work
 from courier.care.restore import Opening, restore
 from courier.errors import DamagedError, RefusedError
@@ -135,19 +135,63 @@ def test_a_backup_is_read_by_stock_age_and_tar_and_holds_no_content(
 
 def test_a_passphrase_opens_a_backup_and_another_one_does_not(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     out, home = sites.root / "b.age", Home(code="HQ1", path=sites.root / "again")
-    monkeypatch.setenv("COURIER_BACKUP_PASSPHRASE", "a long one")
+    monkeypatch.setenv("COURIER_BACKUP_PASSPHRASE", "a long one of words")
     sites.hq("backup", "--out", out)
     found = run("restore", out, "--dry-run", "--json").document
     assert (found["site"], found["dry_run"]) == ("HQ1", True)
     monkeypatch.setenv("COURIER_BACKUP_PASSPHRASE", "a wrong one")
     error = home.fails("restore", out, code=3)
     assert (error["code"], "give the passphrase" in error["hint"]) == ("not-for-us", True)
-    monkeypatch.setenv("COURIER_BACKUP_PASSPHRASE", "a long one")
+    monkeypatch.setenv("COURIER_BACKUP_PASSPHRASE", "a long one of words")
     assert home("restore", out)["site"] == "HQ1"
     assert home("site", "list") == sites.hq("site", "list")
     kept = {name: digest for name, digest in digests_of(sites.hq.path / "keys").items() if name != "lock"}
     assert kept.items() <= digests_of(home.path / "keys").items()
     assert home.fails("restore", out, code=2)["message"].startswith(f"{home.path} is not empty")
+
+
+def test_a_short_passphrase_is_refused_and_nothing_is_written(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = sites.root / "b.age"
+    monkeypatch.setenv("COURIER_BACKUP_PASSPHRASE", "x" * (SHORTEST - 1))
+    error = sites.hq.fails("backup", "--out", out, code=2)
+    assert f"{SHORTEST - 1} characters is too short" in error["message"]
+    assert f"{SHORTEST} characters or more" in error["hint"]
+    assert not out.exists()
+    monkeypatch.setenv("COURIER_BACKUP_PASSPHRASE", "x" * SHORTEST)
+    sites.hq("backup", "--out", out)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_restore_that_fails_leaves_the_folder_as_it_was(sites: Sites, tmp_path: Path, exists: bool) -> None:
+    out, home = backed_up(sites.hq), tmp_path / "again"
+    if exists:
+        home.mkdir()
+    data = out.read_bytes()
+    for wrong in (b"something else", data[:-1], data[:-200] + bytes([data[-200] ^ 1]) + data[-199:]):
+        out.write_bytes(wrong)
+        with pytest.raises((DamagedError, RefusedError)):
+            restore(out, home, Opening(identities=[IDENTITY]), gap=1)
+        assert [item.name for item in home.iterdir()] == ["locks"] if exists else not home.exists()
+    out.write_bytes(data)
+    with pytest.raises(RefusedError):
+        restore(out, home, Opening(identities=[Identity.generate()]), gap=1)
+    assert exists == home.exists()
+    assert restore(out, home, Opening(identities=[IDENTITY]), gap=1).site == "HQ1"
+
+
+def test_status_does_not_count_what_a_restored_home_has_lost(sites: Sites) -> None:
+    add(sites.hq, FIXTURES / "boot.wim", name="Boot")
+    size = sites.hq("status")["packages"]["bytes"]
+    assert size
+    lose_and_restore(sites.hq, backed_up(sites.hq))
+    found = sites.hq("status")
+    assert found["packages"] == {"versions": 1, "bytes": 0, "without_content": 1}
+    assert [one["next"] for one in found["waiting"] if one["cause"] == "content"] == ["courier package verify"]
+    assert "(1 without content)" in sites.hq.says("status")
+    add(sites.hq, FIXTURES / "boot.wim", name="Boot again")
+    found = sites.hq("status")
+    assert found["packages"] == {"versions": 2, "bytes": 2 * size, "without_content": 0}
+    assert not [one for one in found["waiting"] if one["cause"] == "content"]
 
 
 def test_a_backup_that_was_cut_or_altered_restores_nothing(sites: Sites) -> None:

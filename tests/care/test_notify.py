@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -91,6 +92,15 @@ def test_addresses_stand_in_a_private_file_or_the_environment(tmp_path: Path, mo
         with pytest.raises(RefusedError) as caught:
             addresses_of("desk", f"file:{path}")
         assert caught.value.hint.startswith("chmod 600")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a named pipe")
+def test_a_pipe_in_place_of_a_file_of_addresses_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    asked = f"from courier.care.notify import addresses_of; addresses_of('desk', 'file:{pipe}')"
+    done = subprocess.run([sys.executable, "-c", asked], check=False, capture_output=True, text=True, timeout=30)
+    assert f"{pipe} is no file" in done.stderr
 
 
 @pytest.mark.parametrize(

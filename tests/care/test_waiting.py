@@ -10,6 +10,7 @@ from courier.care.facts import (
     DAY_NS,
     CacheClassFacts,
     DeploymentFacts,
+    DeskFacts,
     DestinationFacts,
     PeerFacts,
     PointFacts,
@@ -102,6 +103,39 @@ def test_a_parcel_that_arrives_waits_on_whom_it_should(received: dict[str, objec
     one = only(replace(QUIET, site="BR1", received=(ReceivedFacts(**values),)))  # type: ignore[arg-type]
     assert (one.cause, one.on) == (cause, on)
     assert one.next.startswith("courier ")
+
+
+@pytest.mark.parametrize(
+    ("received", "by_label", "waits"),
+    [
+        ({"state": "Announced", "volumes": 3}, (1, 3), [("to-read", "operator"), ("under-way", "carrier")]),
+        ({"state": "Announced", "volumes": 3}, (1, 2, 3), [("to-read", "operator")]),
+        # All of it is here: it is not overdue, however long ago it was announced.
+        ({"state": "Announced", "volumes": 2, "since_ns": NOW - 20 * DAY_NS}, (1, 2), [("to-read", "operator")]),
+        (
+            {"state": "Announced", "volumes": 3, "since_ns": NOW - 20 * DAY_NS},
+            (1, 2),
+            [("overdue", "operator"), ("to-read", "operator")],
+        ),
+        ({"state": "Announced"}, (1,), [("to-read", "operator")]),
+        ({"state": "Arriving", "missing": (2, 3)}, (2,), [("to-read", "operator"), ("under-way", "carrier")]),
+        ({"state": "Arriving", "missing": (2, 3)}, (2, 3), [("to-read", "operator")]),
+        # A volume without content that is missing is not needed any more.
+        ({"state": "Arriving", "missing": (2,)}, (3,), [("under-way", "carrier")]),
+    ],
+)
+def test_labels_at_the_desk_wait_to_be_read_and_their_volumes_are_no_longer_to_come(
+    received: dict[str, object], by_label: tuple[int, ...], waits: list[tuple[str, str]]
+) -> None:
+    values = {"parcel": "HQ1-000001", "source": "HQ1", "since_ns": NOW, **received}
+    desk = {"HQ1-000001": DeskFacts(parcel="HQ1-000001", by_label=by_label, since_ns=NOW)}
+    facts = replace(QUIET, site="BR1", received=(ReceivedFacts(**values),), desk=desk)  # type: ignore[arg-type]
+    found = waiting(facts)
+    assert [(str(one.cause), one.on) for one in found] == waits
+    for one in found:
+        if one.cause in ("under-way", "overdue"):
+            said = one.what.split(" from HQ1")[1].split("; ask")[0]
+            assert not [number for number in by_label if str(number) in said]
 
 
 def test_a_report_with_seals_to_type_is_shown_and_not_given_as_the_next_command() -> None:

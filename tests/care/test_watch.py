@@ -80,7 +80,8 @@ def test_media_are_imported_and_the_receipt_leaves_by_itself(
     state = read_state(own.sites.br.path)
     assert state is not None
     assert state.ended
-    assert not is_watched(own.sites.br.path)
+    with closing(open_site(own.sites.br.path)) as site:
+        assert not is_watched(site)
 
 
 def _sent_state(own: Shipped) -> str:
@@ -186,7 +187,8 @@ def test_a_watch_ends_where_another_home_was_restored_in_place_of_its_own(
 
     thread = threading.Thread(target=watched, daemon=True)
     thread.start()
-    wait_until(lambda: is_watched(home))
+    with closing(open_site(home)) as site:
+        wait_until(lambda: is_watched(site))
     home.rename(tmp_path / "lost")
     shutil.copytree(tmp_path / "lost", home)
     _put(own, into)

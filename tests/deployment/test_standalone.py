@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import given, settings
@@ -16,14 +17,16 @@ from journey import Home, add, noise, run, write_files
 from standalone_sets import Made, bios_options, efi_options, images, made_site, sequence_text, verify
 from stock import stock_tool
 
-from courier.deployment.standalone import create
+from courier.deployment.standalone import create, point_contents
 from courier.deployment.standalone.disc_image import write_image
 from courier.deployment.standalone.disc_plan import SizedFile, plan_discs
+from courier.distribution.supply import StoreSupply
 from courier.errors import NoSpaceError
 from courier.files import write_atomic
 from formats.age import encrypted_size
 from formats.blocks import BLOCK
 from formats.documents.deployment import DeploymentPolicy
+from formats.documents.listing import write_listing
 from formats.documents.standalone import MAX_PIECE, SET, StandaloneSet
 from formats.envelope import parse_envelope
 from formats.fat import FatLayout
@@ -226,6 +229,41 @@ def test_the_passphrase_covers_everything_but_what_boots(made: Made, tiny: list[
             [stock_tool("age"), "-d", "-i", key, tmp_path / "piece.age"], check=True, capture_output=True
         ).stdout
     assert noise(6_000_000, 1) in plain
+
+
+def test_every_content_is_read_twice_and_every_listing_written_once(
+    made: Made, tiny: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = tmp_path / "words"
+    words.write_text("correct horse\n")
+    opened: Counter[str] = Counter()
+    open_content, written = StoreSupply.open_content, []
+
+    def count(self: StoreSupply, sha256: str) -> BinaryIO:
+        opened[sha256] += 1
+        return open_content(self, sha256)
+
+    def write(entries: Any, out: BinaryIO) -> Any:
+        written.append(out.name)
+        return write_listing(entries, out)
+
+    monkeypatch.setattr(StoreSupply, "open_content", count)
+    monkeypatch.setattr(point_contents, "write_listing", write)
+    made.create(tmp_path / "out", *tiny, "--passphrase-file", words, capacity="64MB")
+    assert opened and set(opened.values()) == {2}
+    assert len(written) == len(set(written))
+
+
+def test_every_set_that_was_made_stands_in_a_list(made: Made, tiny: list[object], tmp_path: Path) -> None:
+    before = [one["set"] for one in made.home("standalone", "list")["sets"]]
+    first = made.create(tmp_path / "out", *tiny, "--valid-to", "2099-01-01T00:00", capacity="64MB")["set"]
+    made.create(tmp_path / "none", *tiny, capacity="1MB", code=5)
+    found = made.home("standalone", "list")["sets"]
+    assert [one["set"] for one in found] == [*before, first]
+    text = found[-1]["text"]
+    assert f"1 medium of kind drive in {tmp_path / 'out'}" in text
+    assert made.image in text and made.drivers in text and "refuses to run from 2099-01-01T00:00Z on" in text
+    assert text in made.home.says("standalone", "list")
 
 
 def test_a_stick_is_a_gpt_with_one_fat32_partition(made: Made, tiny: list[object], tmp_path: Path) -> None:

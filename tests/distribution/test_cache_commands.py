@@ -151,6 +151,15 @@ def test_a_damaged_entry_is_named_with_exit_code_4_until_it_is_cleared(cache: Ca
     assert cache.held == ["HQ100002"]
 
 
+def test_explain_takes_the_size_from_a_listing(cache: Cache) -> None:
+    cache.place("HQ100001")
+    listing = cache.home / "HQ100001-1" / "listing"
+    assert cache("explain", "HQ100002", "--listing", listing) == cache("explain", "HQ100002", "--size", SIZE)
+    # Half of a listing tells no size.
+    (cache.home.parent / "cut").write_bytes(listing.read_bytes()[:-10])
+    cache.ran("explain", "HQ100002", "--listing", cache.home.parent / "cut", code=4)
+
+
 def test_files_are_placed_only_as_a_given_listing_has_them(cache: Cache) -> None:
     cache.place("HQ100001")
     listing = cache.home / "HQ100001-1" / "listing"
@@ -198,6 +207,9 @@ def test_a_moved_cache_is_found_by_its_old_name(cache: Cache) -> None:
         (("config", "--size", "-1"), 2),
         (("config", "--minimum-age", "10081"), 2),
         (("explain", "HQ100001", "--size", "0"), 2),
+        (("explain", "HQ100001"), 2),
+        (("explain", "HQ100001", "--size", "1MB", "--listing", "nowhere"), 2),
+        (("explain", "HQ100001", "--listing", "nowhere"), 6),
         (("explain", "nonsense", "--size", "1MB"), 2),
         (("place", "HQ100001", "--from", "."), 2),
         (("place", "HQ100001:0", "--from", "."), 2),

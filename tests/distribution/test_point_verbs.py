@@ -80,6 +80,21 @@ def content(home: Home, data: bytes, name: str = "p1") -> Path:
 # --- verbs ----------------------------------------------------------------------------------------------------------
 
 
+def test_distribute_takes_several_packages_and_does_the_others_where_one_fails(hq: Home) -> None:
+    hq("point", "add", "P2", folder(hq, "p2"), "--reserve", "1MB")
+    done = hq("point", "distribute", "HQ100001:1", "HQ100002", "HQ100001:1", "--point", "P1", "--point", "P2")["points"]
+    assert [(one["package_id"], one["point"]) for one in done] == [
+        ("HQ100001", "P1"),
+        ("HQ100001", "P2"),
+        ("HQ100002", "P1"),
+        ("HQ100002", "P2"),
+    ]
+    failed = hq.ran("point", "distribute", "HQ100009", "HQ100001:2", "--point", "P1", code=6)
+    assert [one["versions"] for one in failed.document["points"]] == [[2]]
+    assert failed.document["failed"][0]["code"] == "not-found"
+    assert "HQ100009" in failed.document["failed"][0]["message"]
+
+
 def test_distribute_puts_a_version_there_once(hq: Home) -> None:
     done = hq("point", "distribute", "HQ100001:1", "--point", "P1")["points"]
     assert done == [

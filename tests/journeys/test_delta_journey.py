@@ -222,6 +222,100 @@ def test_a_base_that_rotted_is_found_by_reading_and_fetched(sites: Sites, tmp_pa
     assert held(sites.br, second, tmp_path / "exported") == digests_of(tmp_path / "month-2")
 
 
+def second_delta(sites: Sites, tmp_path: Path, **options: Any) -> tuple[str, str]:
+    """(the second version, a parcel with the delta of it that is built and not written)."""
+    first = publish(sites.hq, tmp_path, 1)
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    second = publish(sites.hq, tmp_path, 2, first.partition(":")[0])
+    return second, create(sites.hq, second, capacity="30MB", **options)
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_patch_that_rotted_in_a_built_parcel_is_said_with_the_command_that_helps(
+    sites: Sites, tmp_path: Path, is_gone: bool
+) -> None:
+    second, parcel = second_delta(sites, tmp_path)
+    (patch,) = (sites.hq.path / "parcels" / "out" / parcel / "patches").iterdir()
+    data = bytearray(patch.read_bytes())
+    data[len(data) // 2] ^= 1
+    patch.unlink()
+    if not is_gone:
+        patch.write_bytes(data)
+    anew = f"courier parcel create {second} --to BR1 --capacity 30000000 --supersedes {parcel}"
+    assert anew in sites.hq.fails("parcel", "verify", parcel, code=4)["hint"]
+    for _ in range(2):
+        error = sites.hq.fails("parcel", "write", parcel, "--layout", "folder", "--out", tmp_path / "out", code=4)
+        assert anew in error["hint"], error
+        sites.hq("parcel", "discard", parcel)
+    # It helps.
+    again = sites.hq(*anew.split()[1:])["parcel_id"]
+    volumes = write(sites.hq, again, "folder", tmp_path / "again")
+    sites.hq("parcel", "ship", again)
+    sites.sync()
+    assert sites.br("parcel", "receive", *volumes)["parcels"][0]["state"] == "Imported"
+    assert held(sites.br, second, tmp_path / "exported") == digests_of(tmp_path / "month-2")
+
+
+def test_a_sender_that_has_lost_a_parcel_answers_with_what_helps(sites: Sites, tmp_path: Path) -> None:
+    second, parcel = second_delta(sites, tmp_path)
+    volumes = write(sites.hq, parcel, "folder", tmp_path / "v2")
+    sites.hq("parcel", "ship", parcel)
+    lose(sites.br, f"{second.partition(':')[0]}:1")
+    sites.sync()
+    sites.br("parcel", "receive", *volumes)
+    sites.br("parcel", "repair", parcel, "--from-network")
+    shutil.rmtree(sites.hq.path / "parcels" / "out" / parcel)
+    for _ in range(3):
+        sites.sync()
+    full = f"courier parcel create {second} --to BR1 --media KIND --full --supersedes {parcel}"
+    shown = sites.br("parcel", "show", parcel)
+    assert shown["refusal"].endswith(f"everything anew, at HQ1: {full}")
+    assert str(sites.hq.path) not in json.dumps(shown)
+    assert "HQ1 refused the blocks that were asked for" in sites.br.says("parcel", "show", parcel)
+    (waits,) = [one for one in sites.br("status")["waiting"] if one["parcel_id"] == parcel]
+    assert (waits["on"], full in waits["what"]) == ("operator", True)
+    # It helps; and once it was asked again, the old refusal stands no more.
+    sites.br("parcel", "repair", parcel, "--from-network")
+    assert sites.br("parcel", "show", parcel)["refusal"] == ""
+    again = sites.hq(*full.replace("KIND", "cd74").split()[1:])["parcel_id"]
+    volumes = write(sites.hq, again, "folder", tmp_path / "again")
+    sites.hq("parcel", "ship", again)
+    sites.sync()
+    assert sites.br("parcel", "receive", *volumes)["parcels"][0]["state"] == "Imported"
+
+
+def test_a_base_that_is_damaged_at_both_ends_is_answered_with_what_helps(sites: Sites, tmp_path: Path) -> None:
+    second, parcel = second_delta(sites, tmp_path)
+    volumes = write(sites.hq, parcel, "folder", tmp_path / "v2")
+    sites.hq("parcel", "ship", parcel)
+    first = f"{second.partition(':')[0]}:1"
+    lose(sites.br, first)
+    for path in sites.hq.large_files():
+        if (data := path.read_bytes()) == month(1)["same.iso"]:
+            path.chmod(0o600)
+            path.write_bytes(data[:-1] + b"x")
+    sites.sync()
+    sites.br("parcel", "receive", *volumes)
+    sites.br("parcel", "repair", parcel, "--from-network")
+    for _ in range(3):
+        sites.sync()
+    full = f"courier parcel create {second} --to BR1 --capacity 30000000 --full --supersedes {parcel}"
+    assert sites.br("parcel", "show", parcel)["refusal"].endswith(f"everything anew, at HQ1: {full}")
+
+
+def test_a_delta_says_why_it_is_not_imported_package_by_package(sites: Sites, tmp_path: Path) -> None:
+    first = publish(sites.hq, tmp_path, 1)
+    deliver(sites, first, to=("BR1",), out=tmp_path / "v1")
+    second = publish(sites.hq, tmp_path, 2, first.partition(":")[0])
+    (tmp_path / "other.bin").write_bytes(noise(1_500_000, seed=9))
+    other = add(sites.hq, tmp_path / "other.bin", name="Other")
+    _, volumes = sent(sites.hq, second, other, out=tmp_path / "v2", capacity="863KB", redundancy="none")
+    sites.sync()
+    said = sites.br.says("parcel", "receive", "--progressive", volumes[0])
+    assert "a delta is imported whole" in said
+    assert "a delta is imported whole" not in sites.br.says("parcel", "receive", "--progressive", *volumes)
+
+
 def test_two_deltas_that_cross_and_one_that_comes_twice_do_no_harm(sites: Sites, tmp_path: Path) -> None:
     first = publish(sites.hq, tmp_path, 1)
     package = first.partition(":")[0]
@@ -283,6 +377,15 @@ def test_a_sender_builds_only_on_what_it_is_told_is_held(sites: Sites, tmp_path:
     assert looked(base).missing() == []
     assert looked(PackageRef(package=package, version=9, listing=base.listing)).missing() == needed
     assert looked(PackageRef(package=package, version=1, listing="0" * 64)).missing() == needed
+
+
+def test_a_content_that_has_nothing_of_the_one_that_is_held_travels_whole(sites: Sites, tmp_path: Path) -> None:
+    (tmp_path / "image.bin").write_bytes(noise(300_000, seed=11))
+    deliver(sites, add(sites.hq, tmp_path / "image.bin", name="One"), to=("BR1",), out=tmp_path / "v1")
+    (tmp_path / "image.bin").write_bytes(noise(300_000, seed=12))
+    other = add(sites.hq, tmp_path / "image.bin", name="Another of that name")
+    deliver(sites, other, to=("BR1",), out=tmp_path / "v2")
+    assert not list((sites.hq.path / "parcels" / "delta").glob("*.steps"))
 
 
 def test_full_and_delta_are_the_operators_choice(sites: Sites, tmp_path: Path) -> None:

@@ -6,12 +6,16 @@ import io
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-from journey import Sites, add, create, make_sites, run, write
+from journey import Home, Sites, add, create, make_sites, run, write
 from scanned_labels import scan, words
 
+from courier.parcel import custody_ledger
 from courier.parcel.sheets import SHEETS
+from courier.site.trust import Trust
+from courier.text import volumes
 from formats.documents.token import read_token, typed_check
 
 
@@ -80,6 +84,72 @@ def test_a_clerk_has_only_paper_and_a_scanner(sites: Sites, monkeypatch: pytest.
     }
     assert sorted(n for e in entries if e["event"] == "received" for n in e["volumes"]) == list(range(1, of + 1))
     assert next(e for e in entries if e["seals"] and e["volumes"] == [2])["seals"][0]["found"] == "broken"
+
+
+def waits(home: Home, parcel: str, cause: str) -> list[str]:
+    found = home("status")["waiting"]
+    return [one["what"] for one in found if (one["cause"], one["parcel_id"]) == (cause, parcel)]
+
+
+def test_status_says_what_is_at_the_desk_and_which_seal_was_wrong(sites: Sites) -> None:
+    parcel = shipped(sites, "for-the-status")
+    codes = labels(sites, parcel, "status.pdf")
+    of = len(codes)
+    sites.br("parcel", "intake", codes[0], "--seal", "A0012345")
+    sites.br("parcel", "intake", codes[1], "--seal", "B7", code=3)
+    (to_read,) = waits(sites.br, parcel, "to-read")
+    assert "volumes 1 to 2 at the desk by label" in to_read
+    (to_come,) = waits(sites.br, parcel, "under-way")
+    assert to_come.endswith(f"arrives: {volumes(range(3, of + 1))} to come")
+    (wrong,) = waits(sites.br, parcel, "seal")
+    assert "the seal on volume 2 was found wrong or broken (read: B7)" in wrong
+    # Once its media are read they wait no more; the seal does, even after the import.
+    sites.br("parcel", "receive", *sorted((sites.root / "for-the-status-out").iterdir()))
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
+    assert not [what for cause in ("to-read", "under-way") for what in waits(sites.br, parcel, cause)]
+    assert waits(sites.br, parcel, "seal") == [wrong]
+    # The command that it names ends that.
+    note = "put on anew by the carrier, who wrote to us"
+    sites.br("parcel", "custody", "add", parcel, "--event", "note", "--volume", 2, "--note", note)
+    assert not waits(sites.br, parcel, "seal")
+
+
+def test_the_ledger_is_verified_once_however_many_labels_are_taken_in(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parcel = shipped(sites, "many")
+    codes = labels(sites, parcel, "many.pdf")
+    verified: list[bytes] = []
+    check = custody_ledger.check_signature
+
+    def count(trust: Trust, data: bytes, *more: Any, **options: Any) -> None:
+        verified.append(data)
+        check(trust, data, *more, **options)
+
+    monkeypatch.setattr(custody_ledger, "check_signature", count)
+    sites.br("parcel", "intake", *codes)
+    assert len(verified) == len(set(verified)) > len(codes)
+
+
+def test_a_seal_that_was_misread_waits_no_more_once_it_is_read_right(sites: Sites) -> None:
+    parcel = shipped(sites, "misread")
+    codes = labels(sites, parcel, "misread.pdf")
+    sites.br("parcel", "intake", codes[0], "--seal", "A0012340", code=3)
+    assert len(waits(sites.br, parcel, "seal")) == 1
+    sites.br("parcel", "intake", codes[0], "--seal", "A0012345")
+    assert not waits(sites.br, parcel, "seal")
+
+
+def test_labels_of_a_parcel_that_nobody_announced_are_in_the_status_too(sites: Sites) -> None:
+    source = sites.root / "unheard-of.bin"
+    source.write_bytes(os.urandom(300_000))
+    parcel = create(sites.hq, add(sites.hq, source, name="Unheard of"), capacity="863KB", redundancy="none")
+    write(sites.hq, parcel, "folder", sites.root / "unheard-of")
+    code, *_ = labels(sites, parcel, "unheard-of.pdf")
+    sites.br("parcel", "intake", code)
+    (one,) = [one for one in sites.br("status")["waiting"] if one["parcel_id"] == parcel]
+    assert (one["cause"], one["next"]) == ("to-read", f"courier parcel log {parcel}")
+    sites.br(*one["next"].split()[1:])
 
 
 @pytest.mark.parametrize("sheet", SHEETS)

@@ -144,6 +144,19 @@ def test_a_site_says_which_media_it_reads_and_what_it_holds(sites: Sites, tmp_pa
     assert any("learnt from 1 parcel to BR1" in line for line in found["assumptions"])
 
 
+def test_where_a_delta_is_possible_the_plan_says_that_it_counts_full_contents(sites: Sites, tmp_path: Path) -> None:
+    sent(sites.hq, "HQ100001", out=tmp_path / "out", capacity="64MB", encrypt=False, anyway="a test")
+    sites.br("parcel", "receive", next((tmp_path / "out").iterdir()))
+    sites.sync()
+    sites.sync(sites.br, sites.hq)
+    # The very version that it holds is no base of itself.
+    assert not [note for note in plan(sites.hq)["notes"] if "delta" in note]
+    add(sites.hq, write_files(tmp_path / "next", a_bin=noise(3_000_000)[:-5] + b"other"), id="HQ100001")
+    (note,) = [note for note in plan(sites.hq)["notes"] if "delta" in note]
+    assert note.startswith("BR1 holds HQ100001:1, on which a parcel can be a delta")
+    assert "full contents" in note
+
+
 def test_past_parcels_teach_how_fast_this_site_builds_and_writes(
     sites: Sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

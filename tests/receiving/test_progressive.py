@@ -285,11 +285,13 @@ def test_a_package_that_is_held_already_is_said_to_be(sites: Sites) -> None:
 def test_two_commands_at_once_import_nothing_twice(sites: Sites) -> None:
     packages, parcel, volumes = three(sites)
     sites.br("parcel", "receive", volumes[0])
-    with locked(sites.br.path / "parcels" / "in" / "lock"):
+    (spool,) = (path for path in (sites.br.path / "parcels" / "in").iterdir() if path.is_dir())
+    others = sites.br.path / "locks" / f"arriving-{spool.name}"
+    with locked(others):
         assert sites.br.fails("parcel", "import", parcel, "--progressive", code=9)["code"] == "busy"
     assert imported(sites.br("parcel", "import", parcel, "--progressive")) == packages[:1]
-    with locked(sites.br.path / "parcels" / "in" / "lock"):
-        # Nothing is ready: a sync does not ask what another command receives just now.
+    with locked(others):
+        # A sync leaves it to the command that has the parcel just now.
         done = sites.br("channel", "sync")
     assert (done["imported"], done["parcels"]) == ([], [])
     receipts = [one for one in sites.br("parcel", "log", parcel)["log"] if one["event"] == "part-imported"]

@@ -17,6 +17,7 @@ from courier.receiving import import_parcel as importing
 from courier.receiving.import_facts import room_at
 from courier.receiving.spool import Filling
 from courier.receiving.straight import Aside, ImportedStraight, SteppedAside, import_straight
+from formats.blocks import BlockTable
 
 
 @pytest.fixture
@@ -130,6 +131,76 @@ def test_damage_falls_back_to_the_spool_and_parity_mends(
     assert sorted(volume["state"] for volume in received["volumes"]).count("Damaged") == 1
     assert attempts == [Aside.DAMAGED]
     assert sorted(opened) == sorted(map(str, volumes)), "documents are read once, and handed on"
+    assert same_at_both(sites, package)
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes of blocks that were compared with the block table."""
+    sizes: list[int] = []
+    real = BlockTable.is_good
+
+    def is_good(self: BlockTable, file: int, block: int, data: bytes) -> bool:
+        sizes.append(len(data))
+        return real(self, file, block, data)
+
+    monkeypatch.setattr(BlockTable, "is_good", is_good)
+    return sizes
+
+
+@pytest.mark.parametrize("encrypt", [True, False])
+def test_a_large_content_that_is_stored_as_it_is_is_compared_by_its_own_digest_alone(
+    sites: Sites, filled: list[int], compared: list[int], encrypt: bool
+) -> None:
+    package = add(sites.hq, write_files(sites.root / "source", image_bin=noise(30_000_000)))
+    _, volumes = sent(
+        sites.hq, package, layout="iso", out=sites.root / "media", capacity="20MB", redundancy="none", encrypt=encrypt
+    )
+    sites.sync()
+    compared.clear()
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+    assert filled == []
+    # The first and the last block of each archive, in which its structure is.
+    assert sum(compared) < 8 << 20
+    assert same_at_both(sites, package)
+
+
+def test_what_is_parsed_or_expanded_is_compared_by_blocks_first(sites: Sites, compared: list[int]) -> None:
+    package = add(
+        sites.hq,
+        write_files(
+            sites.root / "source",
+            log_txt=b"".join(b"%d the same line\n" % n for n in range(2_000_000)),
+            small_txt=b"small",
+        ),
+    )
+    _, volumes = sent(sites.hq, package, out=sites.root / "media", capacity="20MB", redundancy="none")
+    sites.sync()
+    compared.clear()
+    assert sites.br("parcel", "receive", *volumes)["state"] == "Imported"
+    assert sum(compared) >= sum(path.stat().st_size for path in volumes[0].glob("data/archives/*"))
+
+
+@pytest.mark.parametrize("encrypt", [True, False])
+def test_damage_in_a_large_content_is_found_and_the_rest_is_kept(
+    sites: Sites, attempts: list[Aside | None], encrypt: bool
+) -> None:
+    package = add(sites.hq, write_files(sites.root / "source", image_bin=noise(30_000_000)))
+    parcel, volumes = sent(
+        sites.hq, package, layout="iso", out=sites.root / "media", capacity="20MB", redundancy="none", encrypt=encrypt
+    )
+    sites.sync()
+    good = volumes[0].read_bytes()
+    at = len(good) // 2
+    volumes[0].write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+    received = sites.br("parcel", "receive", *volumes, code=4)
+    assert attempts == [Aside.DAMAGED]
+    assert [volume["damaged_blocks"] for volume in received["volumes"]] == [1, 0]
+    assert sites.br("package", "list")["packages"] == []
+    assert not any(sites.br.large_files()), "nothing of a content that differs stays in the store"
+    volumes[0].write_bytes(good)
+    assert sites.br("parcel", "receive", volumes[0])["state"] == "Imported"
+    assert sites.br("parcel", "show", parcel)["state"] == "Imported"
     assert same_at_both(sites, package)
 
 

@@ -15,7 +15,8 @@ from stock import stock_tool
 
 from courier.media import volume_in_making
 from courier.media.volume_in_making import VolumeInMaking
-from courier.sending import one_pass
+from courier.media.writing import forget_cached
+from courier.sending import one_pass, write
 from courier.site.home import Site
 from formats.envelope import Envelope
 
@@ -145,7 +146,7 @@ def test_content_that_changed_voids_the_build(
     sites: Sites, monkeypatch: pytest.MonkeyPatch, *, encrypt: bool, later: bool
 ) -> None:
     out, real_write, size = sites.root / "out", VolumeInMaking.write, len(FILES["big"])
-    seeds = []
+    seeds: list[Any] = []
 
     def write(self: VolumeInMaking, *arguments: Any) -> None:
         seeds.extend(path.read_bytes() for path in sites.hq.path.glob("parcels/out/*/encryption.seed"))
@@ -236,16 +237,16 @@ def test_a_key_that_is_renewed_meanwhile_voids_the_build(sites: Sites, monkeypat
 
 def harmed(harm: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch, *, call: int) -> None:
     """Harm the medium at the ``call``-th time that the system is told to forget it, which is before it is read back."""
-    real, calls = volume_in_making.forget_cached, 0
+    real, calls = forget_cached, 0
 
-    def forget_cached(path: Path) -> None:
+    def harm_it(path: Path) -> None:
         nonlocal calls
         calls += 1
         if calls == call:
             harm(path)
         real(path)
 
-    monkeypatch.setattr(volume_in_making, "forget_cached", forget_cached)
+    monkeypatch.setattr(volume_in_making, "forget_cached", harm_it)
 
 
 def flip(place: int) -> Callable[[Path], None]:
@@ -300,6 +301,7 @@ KILLED = {
     "the parcel is recorded": (one_pass, "signed_now", 1, False),
     "the first volume is complete and not recorded": (VolumeInMaking, "complete", 1, True),
     "the last volume is not complete": (VolumeInMaking, "complete", 3, False),
+    "the volumes are written from the parcel": (write, "record_written", 2, True),
 }
 """Where a run is killed: before or after the n-th call of a function."""
 
@@ -328,7 +330,8 @@ def killed(sites: Sites, where: str, arguments: list[object], monkeypatch: pytes
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="elsewhere: needs fork")
 @pytest.mark.parametrize(
-    ("where", "layout"), [*((where, "iso") for where in KILLED), *((where, "folder") for where in list(KILLED)[1::4])]
+    ("where", "layout"),
+    [*((where, "iso") for where in list(KILLED)[:-1]), *((where, "folder") for where in list(KILLED)[1::4])],
 )
 def test_a_run_that_was_killed_is_run_again(
     sites: Sites, where: str, layout: str, monkeypatch: pytest.MonkeyPatch
@@ -350,6 +353,20 @@ def test_a_run_that_was_killed_is_run_again(
     assert digests_of(out) == digests_of(again)
     assert [one["parcel_id"] for one in sites.hq("parcel", "list")["sent"]] == [made["parcel_id"]]
     assert built in ([], [made["parcel_id"]])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="elsewhere: needs fork")
+def test_a_run_that_is_killed_again_while_it_completes_another_s_volumes_goes_on(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = sites.root / "out"
+    for where in ("the parcel is recorded", "the volumes are written from the parcel"):
+        killed(sites, where, command(out), monkeypatch)
+    made = sites.hq(*command(out))
+    assert (made["parcel_id"], made["state"]) == ("HQ1-000001", "Written")
+    assert [one["kept"] for one in made["volumes"]] == [True, True, False]
+    # Once all is written, the same command makes another parcel.
+    assert sites.hq(*command(sites.root / "another"))["parcel_id"] == "HQ1-000002"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="elsewhere: needs fork")

@@ -10,16 +10,17 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from journey import FIXTURES, add, create, environment, make_sites, run, write
 
-from courier.sending.left_over import scratch
-from courier.site.home import create_site
+from courier.site.home import create_site, open_site
 from courier.site.lost_catalogue import catalogue_begun_anew
 from courier.site.permissions import open_to_others, password_in_settings
+from courier.site.scratch import scratch
 from courier.site.settings import Settings
 
 posix = pytest.mark.skipif(os.name != "posix", reason="elsewhere: Windows has no permissions of this kind")
@@ -361,7 +362,7 @@ def test_the_next_parcel_removes_what_a_killed_one_left_and_an_answer_at_work_is
     dead = folder / ".courier-tmp-again-dead"
     dead.mkdir()
     (dead / "pack").write_bytes(b"half")
-    with scratch(folder) as working:
+    with closing(open_site(sites.hq.path)) as site, scratch(site, folder) as working:
         assert not dead.exists()
         create(sites.hq, package)
         assert left_over(sites.hq.path) == [str(working)]

@@ -9,15 +9,16 @@ from courier.care.notice_book import Failure, read_pages
 from courier.care.watch.heartbeat import is_watched, read_state
 from courier.errors import NotFoundError
 from courier.site.clock import now
+from courier.site.home import Site
 from formats.errors import FormatError
 
 TOLD_NS = 7 * 24 * 3600 * 10**9
 """How long a failure is named that is not tried again."""
 
 
-def watch_facts(home: Path) -> WatchFacts | None:
-    """The facts of the watch of a home; None where none ever ran."""
-    running, state = is_watched(home), read_state(home)
+def watch_facts(site: Site) -> WatchFacts | None:
+    """The facts of the watch of a site; None where none ever ran."""
+    running, state = is_watched(site), read_state(site.home)
     if state is None:
         return None
     return WatchFacts(
@@ -29,7 +30,7 @@ def watch_facts(home: Path) -> WatchFacts | None:
         seen_ns=state.seen_ns,
         step=state.step,
         trouble=state.trouble,
-        untold=_untold(home),
+        untold=_untold(site.home),
     )
 
 

@@ -18,9 +18,10 @@ from typing import Annotated
 
 from courier.care.watch.service_manager import ServiceManager
 from courier.errors import CourierError
-from courier.files import is_locked, make_folder, write_atomic
+from courier.files import make_folder, write_atomic
 from courier.site.clock import now
 from courier.site.file_names import WATCH
+from courier.site.home import Site
 from courier.text import one_line
 from formats.errors import FormatError
 from formats.records import Count, NamedRecord, Time, read_named, text
@@ -62,9 +63,9 @@ def watch_folder(home: Path) -> Path:
     return home / WATCH
 
 
-def is_watched(home: Path) -> bool:
-    """Whether a watch runs for a home now."""
-    return is_locked(watch_folder(home) / LOCK)
+def is_watched(site: Site) -> bool:
+    """Whether a watch runs for the home of a site now, at whichever computer."""
+    return site.is_locked(watch_folder(site.home) / LOCK)
 
 
 def read_state(home: Path) -> WatchState | None:

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from courier.care.config import Config, load_config
 from courier.care.gather import gather
@@ -31,7 +30,7 @@ from courier.distribution.by_rule import RuleOutcome, apply_rules
 from courier.distribution.by_rule import waiting as waits_for_points
 from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, StoppedError, UsageError, explain
-from courier.files import explain_os, locked, path_text
+from courier.files import explain_os, path_text
 from courier.progress import Progress
 from courier.site.catalog import messages, parcels
 from courier.site.clock import now
@@ -116,7 +115,7 @@ def watch(
     """
     unlock_keys(site)  # now, and not in an hour, when nobody is there to type a passphrase
     config = load_config(site.home)
-    with _locked(site.home):
+    with _locked(site):
         manager = ServiceManager()
         with Heartbeat(site.home, user=site.operator, once=wish.once, manager=manager) as heartbeat:
             run = _Run(
@@ -139,12 +138,12 @@ def watch(
 
 
 @contextlib.contextmanager
-def _locked(home: Path) -> Iterator[None]:
+def _locked(site: Site) -> Iterator[None]:
     try:
-        with locked(watch_folder(home) / LOCK):
+        with site.locked(watch_folder(site.home) / LOCK):
             yield
     except BusyError as error:
-        state = read_state(home)
+        state = read_state(site.home)
         # Another lock may have been found taken in the block, which is no concern of this one.
         if "watch" not in error.message or state is None:
             raise

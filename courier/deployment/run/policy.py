@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from courier.error_codes import Code
 from courier.errors import NotFoundError, RefusedError
-from courier.site.trust import KnownSite, Trust
+from courier.site.trust import Trust
 from formats.documents import deployment
 from formats.documents.card import SiteCard
 from formats.documents.deployment import DeploymentPolicy
@@ -41,9 +42,20 @@ def read_policy(path: Path, card: SiteCard, *, now_ns: int) -> ReadPolicy:
 
 def verified(data: bytes, card: SiteCard, *, now_ns: int, where: str) -> ReadPolicy:
     """The policy in the envelope ``data``. Raises as `read_policy` does; ``where`` names it in errors."""
-    trust = Trust(own=None, known={card.site: KnownSite(card=card)})
+    trust = Trust.of_cards(card)
     policy, envelope = trust.verify(data, deployment.KIND, now_ns=now_ns, where=where)
     return ReadPolicy(policy=policy, digest=hashlib.sha256(envelope.payload).hexdigest())
+
+
+def vouchers(policy: DeploymentPolicy, cards: Mapping[str, SiteCard]) -> dict[str, str]:
+    """For each package version (``HQ100001:1``) of a policy the site whose word it rests on.
+
+    That is its source where the card of that is among ``cards``, and else the site of the policy and its points.
+    """
+    return {
+        f"{one.package}:{one.version}": source if (source := one.package[:3]) in cards else policy.site
+        for one in policy.packages
+    }
 
 
 def check_computer(policy: DeploymentPolicy, name: str) -> None:

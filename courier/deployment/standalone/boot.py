@@ -39,7 +39,7 @@ from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, RefusedError, UsageError, explain
 from courier.files import explain_os, remove_tree
 from courier.site.clock import now
-from courier.site.trust import KnownSite, Trust, read_card
+from courier.site.trust import Trust, read_card
 from courier.text import plural, size_text
 from formats.documents.card import SiteCard
 from formats.documents.standalone import CARD, POINT
@@ -145,7 +145,7 @@ def _find_first(computer: Computer) -> Found:
 def _verified(computer: Computer, path: Path, disc: OpenDisc) -> Found:
     pinned = computer.card.read_bytes() if computer.card.is_file() else None
     card = read_card(pinned or read_document(disc, CARD, _MOST_CARD), where=str(computer.card if pinned else path))
-    trust = Trust(own=None, known={card.site: KnownSite(card=card)})
+    trust = Trust.of_cards(card)
     listed = read_set(disc, trust, now_ns=now())
     if disc_number(disc, listed.document) != 1:
         raise RefusedError(f"{path} holds {disc.volume}, and its set list is of another set", hint="take it out")

@@ -39,10 +39,13 @@ from courier.files import (
     write_atomic,
 )
 from courier.media.checked_stream import SourceFile
+from courier.parcel.transitions import log_entry
 from courier.progress import SILENT, Progress
-from courier.site.catalog import deployments
+from courier.site.catalog import deployments, parcels
+from courier.site.catalog.parcels import LogEntry
 from courier.site.clock import now
 from courier.site.home import Site
+from courier.text import one_line, plural
 from formats.age import EncryptingWriter
 from formats.age.passphrase import encrypt_secret
 from formats.digest import sha256_hex
@@ -61,22 +64,29 @@ from formats.documents.standalone import (
 )
 from formats.envelope import MAX_ENVELOPE, parse_envelope
 from formats.errors import FormatError
+from formats.records import format_time
 
 SET_FILE = "set.json"
 """File in the folder of a set that says which images are the set: its signed list."""
 _LOCK = ".courier-lock"
+MADE = "standalone-made"
+"""The word in the log of a site for a set that was made."""
 _NEW = f"{TEMP}set"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetDraft:
-    """A set that can be planned for any medium: what it is made of, its files, and what it boots by."""
+    """A set that can be planned for any medium: what it is made of, its files, and what it boots by.
+
+    ``work``: the folder with its listings.
+    """
 
     request: SetRequest
     source: SetSource
     files: tuple[PointFile, ...]
     boot: BootPlan
     policy: int
+    work: Path
 
     def plan(self, capacity: int) -> DiscPlan:
         """How it is spread over media of ``capacity`` usable bytes. Raises `NoSpaceError` where it cannot be."""
@@ -126,7 +136,12 @@ def drafting(site: Site, request: SetRequest) -> Iterator[SetDraft]:
         files = point_contents(site, source.packages, name=name, work=Path(work), issued_ns=created_ns, sign=False)
         policy = make_policy(site, source, request, deployment=name, issued_ns=created_ns)
         yield SetDraft(
-            request=request, source=source, files=tuple(files), boot=boot, policy=2 * len(policy.payload()) + 4096
+            request=request,
+            source=source,
+            files=tuple(files),
+            boot=boot,
+            policy=2 * len(policy.payload()) + 4096,
+            work=Path(work),
         )
 
 
@@ -162,9 +177,28 @@ def create_set(
             require_space(out, least, purpose=purpose)
             with naming_space(out, lambda: least, purpose=purpose):
                 try:
-                    return _make(site, draft, media=media, capacity=capacity, out=out, progress=progress)
+                    made = _make(site, draft, media=media, capacity=capacity, out=out, progress=progress)
                 finally:
                     _tidy(out)
+            _note(site, draft, made.document, out)
+            return made
+
+
+def _note(site: Site, draft: SetDraft, document: StandaloneSet, out: Path) -> None:
+    """Enter a set that was made into the log of the site, so that `made_sets` has it."""
+    packages = ", ".join(f"{one.package}:{one.version}" for one in draft.source.packages)
+    until = document.valid_until_ns
+    end = "" if until is None else f"; refuses to run from {format_time(until)[:16]}Z on"
+    media = f"{plural(document.discs, 'medium', 'media')} of kind {document.media}"
+    text = f"{document.deployment} ({document.name}): {media} in {out.absolute()}; {packages}{end}"
+    with site.catalogue.writing() as connection:
+        parcels.write_log(connection, log_entry(site, "", MADE, one_line(text)))
+
+
+def made_sets(site: Site) -> list[LogEntry]:
+    """The sets that were made here, in order: each by an entry of the log, whose text begins with its ID."""
+    with site.catalogue.reading() as connection:
+        return parcels.read_log_of(connection, "", MADE)
 
 
 def _check_out(out: Path) -> None:
@@ -178,9 +212,7 @@ def _make(site: Site, draft: SetDraft, *, media: str, capacity: int, out: Path, 
     # The number is taken only now: what fails before takes none, and the point is called by the number.
     name = _take_set(site)
     created_ns = site.signing_time(now())
-    files = point_contents(
-        site, draft.source.packages, name=name, work=make_folder(new / "listings"), issued_ns=created_ns, sign=True
-    )
+    files = point_contents(site, draft.source.packages, name=name, work=draft.work, issued_ns=created_ns, sign=True)
     # Names and dates differ from those of the draft, and perhaps the number of digits of a serial.
     if [file.path for file in files] != [file.path for file in draft.files]:
         raise RefusedError("the packages changed meanwhile", hint="give the same command again", code=Code.BUSY)

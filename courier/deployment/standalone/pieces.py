@@ -23,7 +23,7 @@ from formats.age import EncryptedView, Identity, encrypted_size
 from formats.blocks import DIGEST, BlockHasher
 from formats.digest import CHUNK
 from formats.documents.standalone import POINT, ContentFile, Piece, piece_path
-from formats.streams import Section
+from formats.streams import Section, View
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +63,7 @@ def make_pieces(
     total = sum(one.size for one in plan.pieces if key is not None or one.file not in whole)
     progress.begin("digests", total)
     with table.open("w+b") as out:
-        plain = _PlainDigests(files)
+        plain = _PlainDigests()
         for number, planned in enumerate(plan.pieces, 1):
             file = files[planned.file]
             opener = _opener(file, planned, number, key)
@@ -73,7 +73,9 @@ def make_pieces(
             else:
                 path = piece_path(number, encrypted=key is not None)
                 size = planned.size if key is None else encrypted_size(planned.size, 1)
-                sha256, digests = _digests(opener, progress, plain.watching(planned))
+                watched = _opener(file, planned, number, key, plain.watching(planned))
+                sha256, digests = _digests(watched, progress)
+                plain.check(file, planned)
             start = out.tell()
             out.write(digests)
             pieces.append(Piece(number=number, disc=planned.disc, path=path, size=size, sha256=sha256))
@@ -86,47 +88,71 @@ def make_pieces(
     return MadePieces(pieces=tuple(pieces), files=made, table=table, sources=tuple(sources))
 
 
-class _PlainDigests:
-    """Compares files that are read piece by piece with their digests, once the last piece has been read."""
+class _Watched(View):
+    """The plain bytes of a piece; what is read of them in order is told to ``seen``, once."""
 
-    def __init__(self, files: Sequence[PointFile]) -> None:
-        self._files = files
-        self._current = -1
+    def __init__(self, source: BinaryIO, size: int, seen: Callable[[memoryview], object]) -> None:
+        super().__init__(size)
+        self._source, self._seen, self._told = source, seen, 0
+
+    def _fill(self, into: memoryview) -> int:
+        self._source.seek(self._position)
+        data = self._source.read(min(len(into), self.size - self._position))
+        into[: len(data)] = data
+        if self._position == self._told:
+            self._seen(into[: len(data)])
+            self._told += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file of the content."""
+        self._source.close()
+        super().close()
+
+
+class _PlainDigests:
+    """Compares files with their digests while their pieces are read in order, each once."""
+
+    def __init__(self) -> None:
+        self._file = -1
         self._digest = hashlib.sha256()
 
-    def watching(self, planned: PlannedPiece) -> Callable[[], None]:
-        """What is to be called once the piece has been read; it reads the plain bytes of it itself."""
+    def watching(self, planned: PlannedPiece) -> Callable[[BinaryIO], BinaryIO]:
+        """What wraps the plain bytes of a piece that is read next."""
+        if planned.file != self._file:
+            self._file, self._digest = planned.file, hashlib.sha256()
+        return lambda plain: _Watched(plain, planned.size, self._digest.update)
 
-        def after() -> None:
-            file = self._files[planned.file]
-            if planned.file != self._current:
-                self._current, self._digest = planned.file, hashlib.sha256()
-            with Section(file.open(), planned.offset, planned.size) as source:
-                while data := source.read(CHUNK):
-                    self._digest.update(data)
-            if planned.offset + planned.size == file.size and self._digest.hexdigest() != file.sha256:
-                raise DamagedError(
-                    f"{file.path}: the store holds other bytes than its digest says",
-                    hint="courier package verify tells which package it is; add or receive it again",
-                    code=Code.DIGEST_MISMATCH,
-                )
-
-        return after
+    def check(self, file: PointFile, planned: PlannedPiece) -> None:
+        """Raise `DamagedError` where the piece that was read ends its file, and that is not what it is called."""
+        if planned.offset + planned.size == file.size and self._digest.hexdigest() != file.sha256:
+            raise DamagedError(
+                f"{file.path}: the store holds other bytes than its digest says",
+                hint="courier package verify tells which package it is; add or receive it again",
+                code=Code.DIGEST_MISMATCH,
+            )
 
 
-def _digests(opener: Callable[[], BinaryIO], progress: Progress, after: Callable[[], None]) -> tuple[str, bytes]:
+def _digests(opener: Callable[[], BinaryIO], progress: Progress) -> tuple[str, bytes]:
     hasher = BlockHasher()
     with opener() as source:
         while data := source.read(CHUNK):
             hasher.update(data)
             progress(len(data))
-    after()
     return hasher.finish()
 
 
-def _opener(file: PointFile, planned: PlannedPiece, number: int, key: SetKey | None) -> Callable[[], BinaryIO]:
+def _opener(
+    file: PointFile,
+    planned: PlannedPiece,
+    number: int,
+    key: SetKey | None,
+    watching: Callable[[BinaryIO], BinaryIO] = lambda plain: plain,
+) -> Callable[[], BinaryIO]:
+    """What opens a piece as it goes onto its disc; its plain bytes are read through ``watching``."""
+
     def plain() -> BinaryIO:
-        return Section(file.open(), planned.offset, planned.size)
+        return watching(Section(file.open(), planned.offset, planned.size))
 
     if key is None:
         return plain

@@ -60,7 +60,8 @@ def point_contents(
 ) -> list[PointFile]:
     """All files of a point called ``name`` that has these versions: the documents first, then contents by their digest.
 
-    Listings are put into the folder ``work``, which must stay until the files have been read. ``issued_ns``: the date
+    Listings are put into the folder ``work``, unless they are there already by an earlier call, and it must stay until
+    the files have been read. ``issued_ns``: the date
     of the point's statement. Without ``sign`` nothing is signed, and what would be is only as long.
     """
     refs = package_refs(stored)
@@ -86,8 +87,9 @@ def point_contents(
             continue
         found[path] = _of_bytes(path, supply.definition() if sign else _definition_as_long(site, one))
         listing = work / one.listing.sha256
-        with listing.open("wb") as out:
-            write_listing(supply.entries(), out)
+        if not listing.exists():
+            with listing.open("xb") as out:
+                write_listing(supply.entries(), out)
         path = listing_path(one.listing.sha256)
         found[path] = _of_file(path, listing, one.listing.sha256)
         for content in contents_of(supply.entries()):

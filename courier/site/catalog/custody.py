@@ -71,6 +71,11 @@ def due_of_parcel(connection: Connection, parcel: str) -> list[KeptEntry]:
     return [KeptEntry(**row._mapping) for row in connection.execute(query)]
 
 
+def parcels_with_entries(connection: Connection) -> list[str]:
+    """IDs of the parcels about which entries are kept."""
+    return list(connection.execute(select(custody.c.parcel).distinct().order_by(custody.c.parcel)).scalars())
+
+
 def passed_on_by(connection: Connection, parcel: str, source: str) -> int:
     """How many entries about a parcel are kept that a site passed on."""
     query = select(func.count()).where(custody.c.parcel == parcel, custody.c.source == source)

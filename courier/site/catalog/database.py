@@ -17,24 +17,23 @@ from courier.error_codes import Code
 from courier.errors import (
     BusyError,
     CourierError,
-    DamagedError,
-    NoSpaceError,
     RefusedError,
-    UnreachableError,
     UsageError,
 )
-from courier.files import free_space
-from courier.site.catalog.exclusive import check_fence, held, next_fence
+from courier.site.catalog.database_errors import damaged_catalogue, server_error, sqlite_error
+from courier.site.catalog.exclusive import SESSION, ServerLocks, check_fences
+from courier.site.catalog.held_things import held_thing
 from courier.site.catalog.schema import HEAD, VERSION, metadata
-from courier.site.log import log_notes, noting
+from courier.site.clock import now
+from courier.site.log import log_notes, noting, noting_within
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
 BUSY_SECONDS = 30
 """How long a writer waits for another."""
-_ROOM_TO_OPEN = 1 << 20
-"""Free bytes that opening a local catalogue may need, even only to read it."""
+_ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+"""After a minute without an answer the server counts as gone, rather than after hours."""
 _READ = "courier_read"
 _WRITER = 0x636F7572
 """The key of the advisory lock that a writer holds in PostgreSQL."""
@@ -50,7 +49,13 @@ class Catalogue:
         self._identity = self._found()
         # In SQLite others wait for the writer by sleeping ever longer; threads of one process take turns by a lock.
         self._turn = threading.RLock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
-        self._fences: dict[str, int] = {}
+        self._locks = ServerLocks(engine) if engine.dialect.name == "postgresql" else None
+        self._open = threading.local()
+
+    def _outer(self) -> Connection | None:
+        """The connection of the transaction that this thread writes in now; None where it is in none."""
+        connection: Connection | None = getattr(self._open, "connection", None)
+        return connection
 
     def _found(self) -> tuple[int, int] | None:
         """By what the file is known that lies there now; None where there is none."""
@@ -84,8 +89,12 @@ class Catalogue:
     def reading(self) -> Iterator[Connection]:
         """A connection for reading; all that is read through it is one state of the catalogue.
 
-        Raises `RefusedError` where the file is another since, unless the catalogue was opened for reading only.
+        Within a `writing` of the same thread it is the one of that transaction. Raises `RefusedError` where the file is
+        another since, unless the catalogue was opened for reading only.
         """
+        if (outer := self._outer()) is not None:
+            yield outer
+            return
         self._see_to_the_file()
         with _translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
             yield connection
@@ -94,45 +103,86 @@ class Catalogue:
     def writing(self) -> Iterator[Connection]:
         """A connection for one transaction: committed at the end of the block, rolled back on an error.
 
-        Raises `BusyError` when others write for longer than `BUSY_SECONDS`, `RefusedError` where the catalogue was
-        opened for reading only.
+        Within another one of the same thread it is part of that transaction: an error undoes this part alone, and what
+        it wrote is there once the outer one is committed. Raises `BusyError` when others write for longer than
+        `BUSY_SECONDS`, or where what this command holds was lost to another, and `RefusedError` where the catalogue was
+        opened for reading only, or was brought up to date by a newer release since.
         """
         if self._read_only:
             raise RefusedError("the catalogue was opened for reading only", hint="give the command that changes it")
+        if (outer := self._outer()) is not None:
+            with _translated(self._engine), outer.begin_nested(), noting_within(outer):
+                yield outer
+            return
         self._see_to_the_file()
+        self.check_held()
         with (
             self._turn,
             _translated(self._engine),
             self._engine.begin() as connection,
             noting(connection) as notes,
         ):
-            for name, number in self._fences.items():
-                check_fence(connection, name, number)
-            yield connection
+            if (revision := _revision(connection)) != HEAD:
+                raise _newer(revision, "meanwhile")
+            if self._locks is not None and (numbers := self._locks.numbers()):
+                check_fences(connection, numbers)
+            self._open.connection = connection
+            try:
+                yield connection
+            finally:
+                del self._open.connection
         log_notes(notes)
 
     @contextlib.contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
-        """Hold what one command at a time may hold, whichever computer it runs on.
+        """Hold what one command at a time may hold, whichever computer it runs on. ``name``: a path in the home.
 
         Raises `BusyError` at once when another command holds it. Whoever is killed, or whose computer goes down, holds
         it no more. Whoever was cut off from the server and lost it to another can write nothing more: `writing` raises
         `BusyError` then. A catalogue in SQLite is of one computer, whose lock files keep commands apart: there this
         does nothing.
         """
-        if self._engine.dialect.name == "sqlite":
+        if self._locks is None:
             yield
             return
-        with contextlib.ExitStack() as stack:
+        with _translated(self._engine):
+            self._locks.take(name, held_thing(name))
+        try:
+            yield
+        finally:
+            self._locks.give_back(name)
+
+    def check_held(self) -> None:
+        """Raise `BusyError` where something that this command holds by `exclusive` was lost to another.
+
+        Call it before a file is put in place, or removed, of which no transaction says that it counts.
+        """
+        if self._locks is not None:
             with _translated(self._engine):
-                stack.enter_context(held(self._engine, name))
-            with self.writing() as connection:
-                number = next_fence(connection, name)
-            self._fences[name] = number
-            try:
-                yield
-            finally:
-                del self._fences[name]
+                self._locks.stand()
+
+    def server_ahead_ns(self) -> int:
+        """By how many nanoseconds the clock of the server is ahead of this computer's; 0 for a catalogue in SQLite."""
+        if self._locks is None:
+            return 0
+        with self.reading() as connection:
+            begun = now()
+            theirs = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp()) * 1000000").scalar_one()
+            return int(theirs) * 1000 - (begun + now()) // 2
+
+    def holder(self, name: str) -> str:
+        """Who holds something by `exclusive`: command, process and computer; empty where nobody does, or in SQLite."""
+        if self._locks is None:
+            return ""
+        with _translated(self._engine):
+            return self._locks.holders([name]).get(name, "")
+
+    def held_by_others(self) -> dict[str, str]:
+        """What is held by `exclusive`, but for this command's own, and by whom."""
+        if self._locks is None:
+            return {}
+        with _translated(self._engine):
+            return self._locks.held_by_others()
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[Callable[[], str]]:
@@ -157,7 +207,9 @@ class Catalogue:
             yield state
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; what is held by `exclusive` is given back."""
+        if self._locks is not None:
+            self._locks.close()
         self._engine.dispose()
 
 
@@ -174,11 +226,7 @@ def open_catalogue(url: str | URL, *, read_only: bool = False) -> Catalogue:
             revision = _revision(connection)
         if revision != HEAD:
             if revision is not None and revision > HEAD:
-                raise RefusedError(
-                    f"the catalogue is at schema {revision}, this release knows {HEAD}",
-                    hint="use the release that made it, or a newer one",
-                    code=Code.NEWER_CATALOGUE,
-                )
+                raise _newer(revision)
             if read_only:
                 raise RefusedError(
                     f"the catalogue is at schema {revision or 'none'}, and is to be read only; this release has {HEAD}",
@@ -187,6 +235,16 @@ def open_catalogue(url: str | URL, *, read_only: bool = False) -> Catalogue:
                 )
             _bring_up_to_date(engine)
     return Catalogue(engine, read_only=read_only)
+
+
+def _newer(revision: str | None, when: str = "") -> RefusedError:
+    """The error for a catalogue that a newer release made, or brought up to date."""
+    return RefusedError(
+        f"the catalogue {f'was brought to schema {revision} {when}' if when else f'is at schema {revision}'}, this "
+        f"release knows {HEAD}",
+        hint="use the release that made it, or a newer one; all computers of a site want the same",
+        code=Code.NEWER_CATALOGUE,
+    )
 
 
 def check_whole(url: URL) -> None:
@@ -274,7 +332,8 @@ def _engine(url: str | URL, *, read_only: bool = False) -> Engine:
         if parsed.drivername == "postgresql":
             # Releases of SQLAlchemy differ in the driver that they take by default.
             parsed = parsed.set(drivername="postgresql+psycopg")
-        engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS} if kind == "sqlite" else {})
+        alive = {name: value for name, value in _ALIVE.items() if name not in parsed.query}
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS} if kind == "sqlite" else alive)
     except ArgumentError as error:
         raise UsageError(f"catalogue: {str(error).splitlines()[0]}", hint=_WRITE_IT_LIKE) from None
     except ImportError as error:
@@ -322,6 +381,8 @@ def _sqlite_begin(connection: Connection) -> None:
 
 
 def _postgresql_begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(SESSION):
+        return
     if connection.get_execution_options().get(_READ):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     else:
@@ -360,6 +421,21 @@ def _migrate(connection: Connection) -> None:
         raise damaged_catalogue(where, f"its schema has no release ({error})") from None
 
 
+_UNKNOWN = ("42P01", "42703")
+"""PostgreSQL's codes for a table and a column that are not there."""
+
+
+def _revision_now(engine: Engine) -> str | None:
+    """The migration that a catalogue is at, asked on a connection of its own; None where it cannot be told."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        with engine.connect().execution_options(**{_READ: True}) as connection:
+            return _revision(connection)
+    except SQLAlchemyError:
+        return None
+
+
 @contextlib.contextmanager
 def _translated(engine: Engine) -> Iterator[None]:
     """Turn errors of the database into a `CourierError` that names the catalogue, without its password."""
@@ -372,66 +448,14 @@ def _translated(engine: Engine) -> Iterator[None]:
     except DBAPIError as error:
         text = " ".join(str(error.orig).split())
         if local:
-            raise _sqlite_error(Path(local), where, text) from None
-        raise _server_error(where, text, state=getattr(error.orig, "sqlstate", None)) from None
+            raise sqlite_error(Path(local), where, text) from None
+        state = getattr(error.orig, "sqlstate", None)
+        if state in _UNKNOWN and (revision := _revision_now(engine)) not in (None, HEAD):
+            raise _newer(revision, "meanwhile") from None
+        raise server_error(where, text, state=state) from None
     except UnicodeDecodeError:
         # SQLite quotes a damaged schema in its message, as the bytes that it is.
         raise damaged_catalogue(where, "it holds text that is none") from None
     except SQLAlchemyError as error:
         message = f"{where}: {type(error).__name__}: {str(error).splitlines()[0]}"
         raise CourierError(message, hint="check the catalogue's file or server", code=Code.CATALOGUE) from None
-
-
-def _sqlite_error(file: Path, where: str, text: str) -> CourierError:
-    """The error for what SQLite said of the catalogue in ``file``."""
-    # SQLite only says "disk I/O error" when not even the file of its shared memory can grow.
-    if ("disk I/O error" in text and free_space(file) < _ROOM_TO_OPEN) or "disk is full" in text or "No space" in text:
-        free = f" ({free_space(file):,} bytes are free there)"
-        return NoSpaceError(
-            f"{where}: {text}{free}", hint="free some 100 MB on its disk, then run the same command again"
-        )
-    if "locking protocol" in text:
-        hint = f"a site home wants a local disk, which knows locks: move {file.parent} there"
-        return RefusedError(f"{where}: {text}", hint=hint, code=Code.NO_LOCKS)
-    if "locked" in text:
-        return BusyError(f"{where}: {text}", hint="wait for the other command to end, then run this one again")
-    if any(word in text for word in ("readonly", "unable to open")):
-        hint = f"{file.parent} must be writable for this: mount it so, or check who owns it and its permissions"
-        return RefusedError(f"{where}: {text}", hint=hint, code=Code.PERMISSION)
-    if any(word in text for word in _DAMAGE):
-        return damaged_catalogue(where, text)
-    return CourierError(f"{where}: {text}", hint="check the catalogue's file", code=Code.CATALOGUE)
-
-
-_AWAY = ("08", "57P")
-"""How the codes begin of a server that is being shut down or starts, or of a connection to it that broke."""
-_DAMAGE = ("not a database", "malformed", "no such table", "no such column", "decode to UTF-8")
-"""What SQLite says of a file that was cut, overwritten or is something else."""
-
-
-def damaged_catalogue(where: str, why: str) -> DamagedError:
-    """The error for a catalogue whose file is damaged."""
-    return DamagedError(
-        f"{where}: {why}",
-        hint="restore it from a backup of the site home, with no catalogue.sqlite-wal or -shm beside it; without a "
-        "backup: courier catalog rebuild --card CARD MEDIUM..., which puts the damaged file aside",
-        code=Code.CATALOGUE,
-    )
-
-
-def _server_error(where: str, text: str, *, state: str | None) -> CourierError:
-    """The error for what a PostgreSQL server, or the library that connects to it, said.
-
-    ``state``: its code of five characters, None where there was no answer.
-    """
-    if "No space left" in text or "disk full" in text:
-        return NoSpaceError(f"{where}: {text}", hint="free some 100 MB on its disk, then run the same command again")
-    if any(word in text for word in ("lock timeout", "deadlock")):
-        return BusyError(f"{where}: {text}", hint="wait for the other command to end, then run this one again")
-    if "password" in text or "authentication" in text:
-        hint = "the password of the database belongs into ~/.pgpass (chmod 600), or into $PGPASSWORD"
-        return RefusedError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
-    if state is None or state.startswith(_AWAY) or "too many" in text:
-        hint = "is the server up, and are its host, port and name right? Then run the same command again"
-        return UnreachableError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
-    return CourierError(f"{where}: {text}", hint="check the catalogue's server", code=Code.CATALOGUE)

@@ -131,6 +131,8 @@ def next_version(connection: Connection, package_id: str) -> int:
     return max(*used, read_counter(connection, package_id)) + 1
 
 
+HOME = "home"
+"""Counter: 1 where a home was made whose catalogue on a server this is."""
 IDS_LOST = "ids-lost"
 """A counter that is above 0 when the catalogue was lost and begun anew: it is not known which numbers were used."""
 

@@ -370,6 +370,20 @@ def read_log(connection: Connection, parcel: str) -> list[LogEntry]:
     return [LogEntry(**row._mapping) for row in connection.execute(_LOG.where(log.c.parcel == parcel))]
 
 
+def read_log_of(connection: Connection, parcel: str, event: str) -> list[LogEntry]:
+    """As `read_log`, of one event; the ID is empty for those of the site."""
+    return [
+        LogEntry(**row._mapping) for row in connection.execute(_LOG.where(log.c.parcel == parcel, log.c.event == event))
+    ]
+
+
+def last_logged(connection: Connection, parcel: str, event: str) -> int | None:
+    """When an event of a parcel, or for an empty ID of the site, was logged last (UTC); None where it never was."""
+    query = select(func.max(log.c.at_ns)).where(log.c.parcel == parcel, log.c.event == event)
+    found = connection.execute(query).scalar_one()
+    return None if found is None else int(found)
+
+
 def log_end(connection: Connection) -> int:
     """The end of the log now, for `read_log_since`."""
     return int(connection.execute(select(func.coalesce(func.max(log.c.id), 0))).scalar_one())

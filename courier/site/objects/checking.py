@@ -22,7 +22,7 @@ from courier.site.store.content_store import MISSING
 from courier.site.store.packs import DIFFERS
 
 AT_ONCE = 8
-"""Objects that are read at once; each takes some 8 MiB of memory."""
+"""Objects that are read at once; each takes some 16 MiB of memory."""
 
 Report = Callable[[int], None]
 """Is told the bytes of contents that were read since it was last called."""

@@ -71,10 +71,15 @@ class ContentHasher:
         """Bytes taken so far."""
         return self._hasher.count
 
+    @property
+    def works(self) -> tuple[SideWork, ...]:
+        """See `SideBlockHasher.works`."""
+        return *self._hasher.works, self._crcs
+
     def update(self, data: bytes | memoryview) -> None:
         """Take the next bytes."""
-        self._hasher.update(data)
-        self._crcs.update(data)
+        for work in self.works:
+            work.update(data)
 
     def finish(self) -> tuple[str, BlockSums | None]:
         """The SHA-256 of the whole in hexadecimal, and the sums of its blocks; None where there is but one block."""

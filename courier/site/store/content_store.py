@@ -273,6 +273,12 @@ class IncomingContent(Protocol):
     def append(self, pieces: Iterable[bytes]) -> None:
         """Take in the next part."""
 
+    def append_from(self, source: BinaryIO, length: int) -> int:
+        """Take in the next part, a large one of ``length`` bytes, from where ``source`` is; return how many came.
+
+        Fewer come where the source ends. It is read, hashed and written at one time.
+        """
+
     def finish(self, sha256: str, blocks: str = "") -> bool:
         """Stage the content if it has this SHA-256, and its block table the SHA-256 ``blocks`` where that is given.
 

@@ -12,6 +12,7 @@ New content is written into a temporary folder, flushed to the disk, and moved i
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,8 +50,20 @@ class FolderStore(ContentStore):
     ``packed``: bytes of the largest content that is packed; a folder keeps the same one.
     """
 
-    def __init__(self, folder: Path, *, packed: int = LARGEST) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        packed: int = LARGEST,
+        elsewhere: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+        check_held: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``elsewhere`` holds the store at the other computers that see the folder, while its lock is held here.
+
+        ``check_held`` raises `BusyError` where it was lost to one of them.
+        """
         self._folder = folder
+        self._elsewhere, self._check_held = elsewhere, check_held
         self._packed = packed
         self._packs = Packs(folder / "packs")
         self._large = LargeContents(folder)
@@ -186,7 +199,7 @@ class FolderStore(ContentStore):
 
     def stage(self) -> Staging:
         """See `ContentStore.stage`."""
-        return FolderStaging(self, self._folder, self._packs, self._large, self._packed)
+        return FolderStaging(self, self._folder, self._packs, self._large, self._packed, self._check_held)
 
     def collect(self, keep: Iterable[ListingSummary], pinned: Iterable[bytes] = ()) -> Collected:
         """See `ContentStore.collect`."""
@@ -200,14 +213,20 @@ class FolderStore(ContentStore):
                 needed.update(bytes.fromhex(entry.sha256) for entry in entries)
             needed.update(pinned)
             listings = {listing.sha256 for listing in kept}
+            # Another, who had the store meanwhile, may need what was not needed when this began.
+            self._check_held()
             freed = delete_files(path for path in named_by_digest(self._folder / LISTINGS) if path.name not in listings)
+            self._check_held()
             freed += self._large.collect(needed)
+            self._check_held()
             packed = self._packs.collect(needed)
         return Collected(freed=freed + packed.freed, pending=packed.pending)
 
-    def lock(self) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
         """See `ContentStore.lock`."""
-        return locked(self._folder / "lock")
+        with locked(self._folder / "lock"), self._elsewhere():
+            yield
 
     def space(self) -> StoreSpace:
         """See `ContentStore.space`."""

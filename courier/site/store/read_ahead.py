@@ -18,11 +18,24 @@ _AHEAD = 1 << 20
 """Bytes of a pack that are read at once."""
 
 
+class _Piece:
+    """What a thread has read of a pack: ``data`` from byte ``offset`` of ``pack`` on."""
+
+    __slots__ = ("at", "data", "end", "offset", "pack")
+
+    def __init__(self, pack: str, offset: int, data: bytes, at: int) -> None:
+        self.pack, self.offset, self.data = pack, offset, data
+        self.at = self.end = at
+        """Where in ``data`` the record after the last that was given begins; and where the last whole one ends, once
+        all of them were looked at."""
+
+
 class ReadAhead:
     """What each thread has read ahead. Nobody's reading changes what another thread finds.
 
-    What was read ahead is given once, and only if it has its SHA-256: where the head of a record is damaged, or another
-    process has put a content right since, the index alone tells where its bytes are.
+    What was read ahead is given once, in the order in which it was packed, and only if it has its SHA-256: where the
+    head of a record is damaged, or another process has put a content right since, the index alone tells where its bytes
+    are.
     """
 
     def __init__(self) -> None:
@@ -33,39 +46,36 @@ class ReadAhead:
 
         It is not compared with its SHA-256.
         """
-        after = getattr(self._threads, "after", None)
-        self._threads.contents = {}
+        last: _Piece | None = getattr(self._threads, "piece", None)
+        follows = last is not None and (place.pack, place.offset) == (last.pack, last.offset + last.end + HEADER.size)
         source.seek(place.offset)
-        if after != (place.pack, place.offset):
-            data = source.read(place.length)
-            end = place.offset + place.length
-        else:
-            piece = source.read(max(place.length, _AHEAD))
-            data = piece[: place.length]
-            self._threads.contents, taken = _records(piece, place.length)
-            end = place.offset + taken
-        self._threads.after = place.pack, end + HEADER.size
-        return data
+        data = source.read(max(place.length, _AHEAD) if follows else place.length)
+        self._threads.piece = _Piece(place.pack, place.offset, data, min(place.length, len(data)))
+        return data[: place.length]
 
     def take(self, digest: bytes) -> bytes | None:
         """A content that was read ahead and is good, which is forgotten with that; else None."""
-        contents: dict[bytes, bytes] | None = getattr(self._threads, "contents", None)
-        data = contents.pop(digest, None) if contents else None
-        return data if data is not None and hashlib.sha256(data).digest() == digest else None
+        piece: _Piece | None = getattr(self._threads, "piece", None)
+        if piece is None:
+            return None
+        data, at = piece.data, piece.at
+        last = len(data) - HEADER.size
+        while at <= last:
+            found, length = HEADER.unpack_from(data, at)
+            begin = at + HEADER.size
+            end = begin + length
+            if length > LARGEST or end > len(data):
+                break
+            at = end
+            if found == digest:
+                content = data[begin:end]
+                if hashlib.sha256(content).digest() != digest:
+                    return None
+                piece.at = piece.end = end
+                return content
+        piece.end = at
+        return None
 
     def forget(self) -> None:
         """Forget what every thread has read ahead: the packs change."""
         self._threads = threading.local()
-
-
-def _records(piece: bytes, at: int) -> tuple[dict[bytes, bytes], int]:
-    """The contents of the whole records of ``piece`` from ``at`` on, by SHA-256, and where they end."""
-    found: dict[bytes, bytes] = {}
-    while at + HEADER.size <= len(piece):
-        digest, length = HEADER.unpack_from(piece, at)
-        end = at + HEADER.size + length
-        if length > LARGEST or end > len(piece):
-            break
-        found[digest] = piece[at + HEADER.size : end]
-        at = end
-    return found, at

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from courier.files import writing_out
+from courier.uncached import PieceWriter
 
 RUN = 64 << 10
 """Bytes of the shortest run of zeros that is left out, counted from a multiple of it in the content."""
@@ -70,6 +71,37 @@ class SparseWriter(AbstractContextManager["SparseWriter"]):
             self._out.truncate(self._at)
         finally:
             self._out.close()
+
+
+class SparsePieces(PieceWriter):
+    """Writes pieces at the end of a file that holds the first ``size`` bytes of a content, in a thread of its own.
+
+    The file is as `SparseWriter` makes it, once `finish` was called.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        super().__init__(_open(str(path), os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)), size)
+
+    def _take(self, data: bytes | memoryview) -> None:
+        view, start, at = memoryview(data), 0, 0
+        while at < len(view):
+            end = min(len(view), at + RUN - (self._at + at - start) % RUN)
+            if not view[at] and not view[end - 1] and _ZEROS.startswith(view[at:end].tobytes()):
+                self._put(view[start:at])
+                self._leave_out(end - at)
+                start = end
+            at = end
+        self._put(view[start:])
+
+    def finish(self) -> None:
+        """Write what is left, and give the file the size of the content so far."""
+        self._settle()
+        os.truncate(self._descriptor, self._at)
+
+    def close(self) -> None:
+        """End the thread, and close the file."""
+        super().close()
+        os.close(self._descriptor)
 
 
 def left_out(holes: Iterable[tuple[int, int]], size: int) -> int:

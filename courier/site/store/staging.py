@@ -21,8 +21,9 @@ from courier.site.store.content_store import MISSING, ContentStore, IncomingCont
 from courier.site.store.large_contents import BLOCKS, CONTENT, LargeContents
 from courier.site.store.pack_file import PackWriter
 from courier.site.store.packs import Packs
-from courier.site.store.sparse import SparseWriter
+from courier.site.store.sparse import SparsePieces, SparseWriter
 from courier.site.store.staged_rows import StagedRows
+from courier.uncached import Pieces
 from formats.digest import CHUNK
 from formats.documents.listing import Entry, ListingSummary, read_listing, write_listing
 
@@ -70,6 +71,7 @@ class LocalStaging(Staging):
         self._count = 0
         self.packed = packed
         self.in_memory = 0
+        self.pieces = Pieces()
 
     def __enter__(self) -> Self:
         """See `Staging.__enter__`."""
@@ -289,6 +291,18 @@ class LocalIncoming(IncomingContent):
             self._pieces.append(data)
             self._count_memory(len(data))
 
+    def append_from(self, source: BinaryIO, length: int) -> int:
+        """See `IncomingContent.append_from`."""
+        if self._pieces:
+            self._write(b"", iter(()))
+        before = self._in_file
+        with SparsePieces(self._path, before) as out:
+            works = (*self._hasher.works, out)
+            taken = sum(self._staging.pieces.pour(source, works, at=before, length=length))
+            out.finish()
+        self._in_file = self.size
+        return taken
+
     def _fits(self, count: int) -> bool:
         return self.size <= self._staging.packed and self._staging.in_memory + count <= _IN_MEMORY
 
@@ -353,12 +367,22 @@ class FolderStaging(LocalStaging):
 
     keeps_files = True
 
-    def __init__(self, store: ContentStore, folder: Path, packs: Packs, large: LargeContents, packed: int) -> None:
+    def __init__(
+        self,
+        store: ContentStore,
+        folder: Path,
+        packs: Packs,
+        large: LargeContents,
+        packed: int,
+        check_held: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``check_held`` raises `BusyError` where the store was lost to another computer."""
         super().__init__(store, folder, packed, problems=packs.problems, has_sums=large.has_sums)
-        self._packs, self._large = packs, large
+        self._packs, self._large, self._check_held = packs, large, check_held
 
     def commit(self) -> None:
         """See `Staging.commit`."""
+        self._check_held()
         flush_files(list(self._listings.values()))
         self._pack_waiting()
         self._large.move_in(self._folder)

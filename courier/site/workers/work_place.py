@@ -18,13 +18,15 @@ from typing import TypeVar
 from courier import __version__, errors
 from courier.error_codes import Code
 from courier.errors import BusyError, CourierError, RefusedError
-from courier.files import explain_os, locked, make_folder, write_atomic
+from courier.files import explain_os, make_folder, write_atomic
 from courier.site.home import Site, open_site
 
 MARK = "workers.txt"
 """The file in a folder of work by which a worker sees that it has the same folder before it."""
 _LOOSE = "workers-"
 """Beginning of the names of marks that stand in no folder of work."""
+_MOST_MARKS = 64
+"""Commands of a site that may have workers for such work at once."""
 
 _T = TypeVar("_T")
 
@@ -51,22 +53,30 @@ class WorkPlace:
 
 @contextlib.contextmanager
 def marked_home(site: Site) -> Iterator[WorkPlace]:
-    """Mark the home of a site for work that has no folder of its own; the mark goes at the end of the block.
+    """Mark the home of a site for work that has no folder of its own, until the end of the block.
 
-    The mark is locked while it is wanted, so that what a killed command left is known, and deleted by the next.
+    Each command has a mark of its own, which is locked while it is wanted, at every computer of the site; one that a
+    killed command left is taken by the next. Raises `BusyError` where very many commands have workers at once.
     """
+    with contextlib.ExitStack() as stack:
+        path = _free_mark(site, stack)
+        mark = secrets.token_hex(16)
+        stack.callback(path.write_text, "")
+        path.write_text(mark)
+        yield WorkPlace(home=site.home, marked=path, mark=mark, release=__version__)
+
+
+def _free_mark(site: Site, stack: contextlib.ExitStack) -> Path:
+    """A mark that no other command has; its lock is held until ``stack`` ends."""
     folder = make_folder(site.home / "locks")
-    for old in folder.glob(f"{_LOOSE}*"):
-        with contextlib.suppress(BusyError), locked(old):
-            old.unlink()
-    mark = secrets.token_hex(16)
-    path = folder / f"{_LOOSE}{mark[:8]}"
-    with locked(path):
-        try:
-            path.write_text(mark)
-            yield WorkPlace(home=site.home, marked=path, mark=mark, release=__version__)
-        finally:
-            path.unlink(missing_ok=True)
+    for number in range(1, _MOST_MARKS):
+        with contextlib.suppress(BusyError):
+            path = folder / f"{_LOOSE}{number}"
+            stack.enter_context(site.locked(path))
+            return path
+    last = folder / f"{_LOOSE}{_MOST_MARKS}"
+    stack.enter_context(site.locked(last))
+    return last
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

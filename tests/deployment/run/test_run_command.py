@@ -48,11 +48,22 @@ def test_it_says_what_became_of_each_step_and_leaves_its_work_beside_the_target(
         "state": "complete",
         "already": False,
         "steps": {"done": [1, 2], "skipped": [], "failed": []},
+        "vouched_by": {f"{one.package}:{one.version}": "HQ1" for one in computer.point.refs},
     }
     assert (tmp_path / "new" / "inf" / "gpu.inf").read_bytes() == DRIVERS["gpu.inf"]
     assert computer.told()[-1].outcome == "done"
     assert _run(computer, tmp_path / "new").document["already"]
     assert "was run before" in run(*_words(computer, tmp_path / "new")).out
+
+
+def test_it_says_for_which_packages_their_source_does_not_vouch(computer: Computer, tmp_path: Path) -> None:
+    computer.point.put({"a": b"of another site"}, package="BR100001")
+    computer.policy(DRIVE)
+    vouched = _run(computer, tmp_path / "new").document["vouched_by"]
+    assert vouched["BR100001:1"] == vouched["HQ100002:1"] == "HQ1"
+    said = run(*_words(computer, tmp_path / "new"), "--anew", "--erase").out
+    assert "BR100001:1: HQ1 alone vouches for it, as the card of BR1 was not given (--card)" in said
+    assert said.count("alone vouches") == 1
 
 
 def test_a_restart_ends_it_with_a_code_of_its_own(computer: Computer, tmp_path: Path) -> None:

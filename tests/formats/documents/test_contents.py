@@ -17,12 +17,14 @@ from listing_trees import SHA, file, folder, hard_link, link, trees
 from memory import at_most
 
 from formats.documents.contents import (
+    APART,
     MAX_DEFINITION,
     MAX_MEMBERS,
     MAX_PACKAGES,
     ContentsGauge,
     ContentsReader,
     ContentsWriter,
+    KeptRuns,
     MemberRecord,
     PackageHeader,
 )
@@ -389,3 +391,61 @@ def test_a_gauge_knows_the_size_of_contents_that_are_not_written() -> None:
             writer.archive(number, members)
         writer.close()
         assert other.size == other.size == len(out.getvalue())
+
+
+def test_lines_that_a_gauge_compressed_make_the_same_contents_as_lines_that_are_compressed_anew() -> None:
+    entries = [file(f"document-{n:05}") for n in range(APART)]
+    listed, summary = [entry_line(entry) for entry in entries], write_listing(entries, io.BytesIO())
+    headers = [PackageHeader(package="HQ100001", version=n, name="Office", listing=summary) for n in (1, 2)]
+    short = [file("a")]
+    few = PackageHeader(package="HQ100002", version=1, name="Few", listing=write_listing(short, io.BytesIO()))
+    members = {
+        1: [member(f"1-{n}") for n in range(3 * APART)],
+        2: [member("2")],
+        3: [member(f"3-{n}") for n in range(APART)],
+    }
+    gauge = ContentsGauge(parcel=PARCEL, packages=3, archives=3, keep=io.BytesIO())
+    for header in headers:
+        gauge.package(header, listed)
+    gauge.package(few, map(entry_line, short))
+    first, second = gauge.copy(), gauge.copy()
+    for number, rows in members.items():
+        second.archive(number, rows)
+
+    def written(kept: KeptRuns | None) -> tuple[bytes, list[int]]:
+        out, again = io.BytesIO(), list[int]()
+        writer = ContentsWriter(out, parcel=PARCEL, packages=3, archives=3, kept=kept)
+        for header in headers:
+            writer.package(header, iter(listed) if kept is None else iter(()))
+        writer.package(few, map(entry_line, short))
+        for number, rows in members.items():
+            if writer.kept_archive(number):
+                again.append(number)
+            else:
+                writer.archive(number, rows)
+        writer.close()
+        return out.getvalue(), again
+
+    whole, none = written(None)
+    assert none == []
+    assert second.kept is not None
+    assert written(second.kept) == (whole, [1, 3])
+    assert second.size == len(whole)
+    reader = ContentsReader(io.BytesIO(whole), parcel=PARCEL, archives=3)
+    assert [list(found) for _, found in reader.packages()] == [entries, entries, short]
+    assert dict(reader.archives()) == members
+    # Whoever tries other archives takes the room of those before, which are then made anew.
+    assert first.kept is not None
+    assert first.kept.archives == {}
+    gauge.copy().archive(1, members[3])
+    assert written(second.kept) == (whole, [])
+
+
+def test_lines_that_are_not_kept_any_more_are_an_error() -> None:
+    keep = io.BytesIO()
+    gauge = ContentsGauge(parcel=PARCEL, packages=0, archives=1, keep=keep)
+    gauge.archive(1, [member(f"{n}") for n in range(APART)])
+    keep.truncate(100)
+    writer = ContentsWriter(io.BytesIO(), parcel=PARCEL, packages=0, archives=1, kept=gauge.kept)
+    with pytest.raises(EOFError):
+        writer.kept_archive(1)

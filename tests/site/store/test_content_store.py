@@ -54,6 +54,26 @@ def test_content_is_taken_in_once_and_read_back(tested: StoreUnderTest) -> None:
     check_whole(tested)
 
 
+def test_a_small_content_is_had_whole_or_is_to_be_opened(tested: StoreUnderTest) -> None:
+    large = random.Random(1).randbytes(2 * MIB)
+    small = [b"%d" % n * 500 for n in range(300)]
+    add(tested.store, {f"{n:03}": data for n, data in enumerate(small)} | {"large": large})
+    for data in [*small, large, TWO]:
+        assert tested.store.small_content(bytes.fromhex(sha256_hex(data))) in (data if data in small else None, None)
+
+
+def test_a_content_in_memory_is_taken_in_as_one_in_a_file(tested: StoreUnderTest) -> None:
+    contents = [ONE, b"", random.Random(1).randbytes(PACKED + 1), ONE, random.Random(2).randbytes(2 * MIB)]
+    told: list[int] = []
+    with tested.store.lock(), tested.store.stage() as staging:
+        assert [staging.add_bytes(data, told.append) for data in contents] == [stored(data) for data in contents]
+        assert sum(told) == sum(map(len, contents))
+        staging.commit()
+    for data in filter(None, contents):
+        with tested.store.open_content(sha256_hex(data)) as source:
+            assert source.read() == data
+
+
 def test_what_is_lacking_is_told_of_many_contents_at_once(tested: StoreUnderTest) -> None:
     large = random.Random(1).randbytes(2 * MIB)
     add(tested.store, {"a": ONE, "b": large})
@@ -62,6 +82,10 @@ def test_what_is_lacking_is_told_of_many_contents_at_once(tested: StoreUnderTest
     others = [(sha256_hex(ONE), len(ONE) + 1), (sha256_hex(large), len(large) - 1)]
     assert set(tested.store.lacking(others)) == {sha256 for sha256, _ in others}
     assert list(tested.store.lacking([])) == []
+    many = [f"{n}".encode() for n in range(1, 1000)]
+    add(tested.store, {f"{n}": data for n, data in enumerate(many) if n % 7})
+    missing = {sha256_hex(data) for n, data in enumerate(many) if not n % 7}
+    assert set(tested.store.lacking((sha256_hex(data), len(data)) for data in many)) == missing
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -109,17 +109,18 @@ def test_what_is_not_begun_is_given_up_with_an_error() -> None:
     assert len(done) < AT_LEAST
 
 
-def test_a_mark_goes_at_the_end_and_what_a_kill_left_goes_with_the_next(home: Home) -> None:
+def test_each_command_has_a_mark_of_its_own_and_what_a_kill_left_is_taken_by_the_next(home: Home) -> None:
     site = open_site(home.path)
-    left = home.path / "locks" / "workers-0123abcd"
+    left = home.path / "locks" / "workers-1"
     left.parent.mkdir(exist_ok=True)
     left.write_text("of a killed command")
     with marked_home(site) as place, marked_home(site) as other:
-        assert not left.exists()
-        assert place.marked != other.marked
+        assert place.marked == left
+        assert other.marked != left
         assert at_work(place, lambda there: there.code) == at_work(other, lambda there: there.code) == "HQ1"
-    assert not place.marked.exists()
     gone = at_work(place, lambda there: there.code)
     assert isinstance(gone, Failure)
     assert "does not see" in gone.message
+    with marked_home(site) as again:
+        assert again.marked == left
     site.close()
