@@ -13,7 +13,7 @@ from courier.cli.command import command, console_of, group
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-app = group("Workers: processes or computers that build, verify and import together.")
+app = group("Workers that build, verify and import together.")
 
 CLUSTER = Annotated[
     str | None,
