@@ -191,7 +191,7 @@ def _make(store: ContentStore, job: Job, path: Path) -> set[str]:
                 out.write(DELTA_LINES.line(row))
                 shutil.copyfileobj(made, out)
             write_atomic(path.with_suffix(_SUM), _digest(path.with_suffix(".lines")).encode())
-        path.with_suffix(".steps").unlink()
+            path.with_suffix(".steps").unlink()
     return set()
 
 

@@ -66,6 +66,7 @@ def typed(sites: Sites, path: tuple[str, ...], command: Any, option: Any, value:
     """The command with ``value`` for one option or argument, and good ones for what it cannot do without beside it."""
     good: dict[str, object] = {
         **{"parcel": "HQ1-000001", "packages": "HQ100001", "reference": "HQ100001", "code": "BR1", "to": "BR1"},
+        "references": "HQ100001",
         **{"name": "X", "layout": "folder", "event": "note", "paths": FIXTURES / "boot.wim", "site": "HQ1"},
         **{"where": sites.root / ("other" if path[-1] == "add" else "share"), "out": sites.root / "again"},
         **{"reason": "X", "card_file": sites.root / "BR1.card"},

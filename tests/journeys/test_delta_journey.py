@@ -379,6 +379,15 @@ def test_a_sender_builds_only_on_what_it_is_told_is_held(sites: Sites, tmp_path:
     assert looked(PackageRef(package=package, version=1, listing="0" * 64)).missing() == needed
 
 
+def test_a_content_that_has_nothing_of_the_one_that_is_held_travels_whole(sites: Sites, tmp_path: Path) -> None:
+    (tmp_path / "image.bin").write_bytes(noise(300_000, seed=11))
+    deliver(sites, add(sites.hq, tmp_path / "image.bin", name="One"), to=("BR1",), out=tmp_path / "v1")
+    (tmp_path / "image.bin").write_bytes(noise(300_000, seed=12))
+    other = add(sites.hq, tmp_path / "image.bin", name="Another of that name")
+    deliver(sites, other, to=("BR1",), out=tmp_path / "v2")
+    assert not list((sites.hq.path / "parcels" / "delta").glob("*.steps"))
+
+
 def test_full_and_delta_are_the_operators_choice(sites: Sites, tmp_path: Path) -> None:
     first = publish(sites.hq, tmp_path, 1)
     refused = sites.hq.fails("parcel", "create", first, "--to", "BR1", "--capacity", "30MB", "--delta", code=3)

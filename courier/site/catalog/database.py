@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from courier.error_codes import Code
 from courier.errors import (
     BusyError,
+    CourierError,
     RefusedError,
     UsageError,
 )
-from courier.site.catalog.database_errors import damaged_catalogue, translated
+from courier.site.catalog.database_errors import damaged_catalogue, server_error, sqlite_error
 from courier.site.catalog.exclusive import SESSION, ServerLocks, check_fences
 from courier.site.catalog.held_things import held_thing
 from courier.site.catalog.schema import HEAD, VERSION, metadata
@@ -95,7 +96,7 @@ class Catalogue:
             yield outer
             return
         self._see_to_the_file()
-        with translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
+        with _translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -110,14 +111,14 @@ class Catalogue:
         if self._read_only:
             raise RefusedError("the catalogue was opened for reading only", hint="give the command that changes it")
         if (outer := self._outer()) is not None:
-            with translated(self._engine), outer.begin_nested(), noting_within(outer):
+            with _translated(self._engine), outer.begin_nested(), noting_within(outer):
                 yield outer
             return
         self._see_to_the_file()
         self.check_held()
         with (
             self._turn,
-            translated(self._engine),
+            _translated(self._engine),
             self._engine.begin() as connection,
             noting(connection) as notes,
         ):
@@ -144,7 +145,7 @@ class Catalogue:
         if self._locks is None:
             yield
             return
-        with translated(self._engine):
+        with _translated(self._engine):
             self._locks.take(name, held_thing(name))
         try:
             yield
@@ -157,7 +158,7 @@ class Catalogue:
         Call it before a file is put in place, or removed, of which no transaction says that it counts.
         """
         if self._locks is not None:
-            with translated(self._engine):
+            with _translated(self._engine):
                 self._locks.stand()
 
     def server_ahead_ns(self) -> int:
@@ -173,14 +174,14 @@ class Catalogue:
         """Who holds something by `exclusive`: command, process and computer; empty where nobody does, or in SQLite."""
         if self._locks is None:
             return ""
-        with translated(self._engine):
+        with _translated(self._engine):
             return self._locks.holders([name]).get(name, "")
 
     def held_by_others(self) -> dict[str, str]:
         """What is held by `exclusive`, but for this command's own, and by whom."""
         if self._locks is None:
             return {}
-        with translated(self._engine):
+        with _translated(self._engine):
             return self._locks.held_by_others()
 
     @contextlib.contextmanager
@@ -192,7 +193,7 @@ class Catalogue:
         """
         self._see_to_the_file()
         begun_with = self._found()
-        with translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
+        with _translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
             is_file = self._engine.dialect.name == "sqlite"
             # SQLite counts for each connection what others have committed; PostgreSQL numbers its transactions.
             asked = "PRAGMA data_version" if is_file else "SELECT txid_snapshot_xmax(txid_current_snapshot())"
@@ -200,7 +201,7 @@ class Catalogue:
             def state() -> str:
                 if self._found() != begun_with:
                     raise BusyError("the catalogue was replaced by another", hint="it is opened anew in a moment")
-                with translated(self._engine), connection.begin():
+                with _translated(self._engine), connection.begin():
                     return str(connection.exec_driver_sql(asked).scalar())
 
             yield state
@@ -220,7 +221,7 @@ def open_catalogue(url: str | URL, *, read_only: bool = False) -> Catalogue:
     `DamagedError` for a file that is no catalogue, `UnreachableError` when the server does not answer.
     """
     engine = _engine(url, read_only=read_only)
-    with translated(engine):
+    with _translated(engine):
         with engine.connect().execution_options(**{_READ: True}) as connection:
             revision = _revision(connection)
         if revision != HEAD:
@@ -252,7 +253,7 @@ def check_whole(url: URL) -> None:
 
     engine = _engine(url)
     try:
-        with translated(engine), engine.connect().execution_options(**{_READ: True}) as connection:
+        with _translated(engine), engine.connect().execution_options(**{_READ: True}) as connection:
             said = str(connection.execute(text("PRAGMA quick_check(1)")).scalar())
             tables = set(inspect(connection).get_table_names())
             is_newest = _revision(connection) == HEAD
@@ -418,3 +419,43 @@ def _migrate(connection: Connection) -> None:
     except CommandError as error:
         where = f"catalogue {connection.engine.url.set(query={}).render_as_string(hide_password=True)}"
         raise damaged_catalogue(where, f"its schema has no release ({error})") from None
+
+
+_UNKNOWN = ("42P01", "42703")
+"""PostgreSQL's codes for a table and a column that are not there."""
+
+
+def _revision_now(engine: Engine) -> str | None:
+    """The migration that a catalogue is at, asked on a connection of its own; None where it cannot be told."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        with engine.connect().execution_options(**{_READ: True}) as connection:
+            return _revision(connection)
+    except SQLAlchemyError:
+        return None
+
+
+@contextlib.contextmanager
+def _translated(engine: Engine) -> Iterator[None]:
+    """Turn errors of the database into a `CourierError` that names the catalogue, without its password."""
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    local = engine.url.database if engine.dialect.name == "sqlite" else None
+    where = f"catalogue {local or engine.url.set(query={}).render_as_string(hide_password=True)}"
+    try:
+        yield
+    except DBAPIError as error:
+        text = " ".join(str(error.orig).split())
+        if local:
+            raise sqlite_error(Path(local), where, text) from None
+        state = getattr(error.orig, "sqlstate", None)
+        if state in _UNKNOWN and (revision := _revision_now(engine)) not in (None, HEAD):
+            raise _newer(revision, "meanwhile") from None
+        raise server_error(where, text, state=state) from None
+    except UnicodeDecodeError:
+        # SQLite quotes a damaged schema in its message, as the bytes that it is.
+        raise damaged_catalogue(where, "it holds text that is none") from None
+    except SQLAlchemyError as error:
+        message = f"{where}: {type(error).__name__}: {str(error).splitlines()[0]}"
+        raise CourierError(message, hint="check the catalogue's file or server", code=Code.CATALOGUE) from None

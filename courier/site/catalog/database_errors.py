@@ -1,54 +1,18 @@
-"""What a database said, in the words of a `CourierError`: which catalogue it is of, and what to do."""
+"""What a database said, as an error that tells people what to do."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
-from courier.errors import (
-    BusyError,
-    CourierError,
-    DamagedError,
-    NoSpaceError,
-    RefusedError,
-    UnreachableError,
-)
+from courier.errors import BusyError, CourierError, DamagedError, NoSpaceError, RefusedError, UnreachableError
 from courier.files import free_space
-from courier.site.catalog.schema import HEAD
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 _ROOM_TO_OPEN = 1 << 20
 """Free bytes that opening a local catalogue may need, even only to read it."""
 
 
-@contextlib.contextmanager
-def translated(engine: Engine) -> Iterator[None]:
-    """Turn errors of the database into a `CourierError` that names the catalogue, without its password."""
-    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-    local = engine.url.database if engine.dialect.name == "sqlite" else None
-    where = f"catalogue {local or engine.url.set(query={}).render_as_string(hide_password=True)}"
-    try:
-        yield
-    except DBAPIError as error:
-        text = " ".join(str(error.orig).split())
-        if local:
-            raise _sqlite_error(Path(local), where, text) from None
-        raise _server_error(where, text, state=getattr(error.orig, "sqlstate", None)) from None
-    except UnicodeDecodeError:
-        # SQLite quotes a damaged schema in its message, as the bytes that it is.
-        raise damaged_catalogue(where, "it holds text that is none") from None
-    except SQLAlchemyError as error:
-        message = f"{where}: {type(error).__name__}: {str(error).splitlines()[0]}"
-        raise CourierError(message, hint="check the catalogue's file or server", code=Code.CATALOGUE) from None
-
-
-def _sqlite_error(file: Path, where: str, text: str) -> CourierError:
+def sqlite_error(file: Path, where: str, text: str) -> CourierError:
     """The error for what SQLite said of the catalogue in ``file``."""
     # SQLite only says "disk I/O error" when not even the file of its shared memory can grow.
     if ("disk I/O error" in text and free_space(file) < _ROOM_TO_OPEN) or "disk is full" in text or "No space" in text:
@@ -85,20 +49,11 @@ def damaged_catalogue(where: str, why: str) -> DamagedError:
     )
 
 
-_UNKNOWN_TABLE, _UNKNOWN_COLUMN = "42P01", "42703"
-
-
-def _server_error(where: str, text: str, *, state: str | None) -> CourierError:
+def server_error(where: str, text: str, *, state: str | None) -> CourierError:
     """The error for what a PostgreSQL server, or the library that connects to it, said.
 
     ``state``: its code of five characters, None where there was no answer.
     """
-    if state in (_UNKNOWN_TABLE, _UNKNOWN_COLUMN):
-        return RefusedError(
-            f"{where}: {text}: it is not as this release, which knows schema {HEAD}, left it",
-            hint="did a newer release bring it up to date meanwhile? Use that release at every computer of the site",
-            code=Code.NEWER_CATALOGUE,
-        )
     if "No space left" in text or "disk full" in text:
         return NoSpaceError(f"{where}: {text}", hint="free some 100 MB on its disk, then run the same command again")
     if any(word in text for word in ("lock timeout", "deadlock")):
