@@ -234,7 +234,7 @@ class Row:
     """One line of the table: our cost and that of the peer, and the ``target`` that their ratio has.
 
     ``at_least``: the ratio is a speed, the peer's time by ours, and must reach the target; else it is a share of time.
-    ``floor`` is in seconds, 0 where the disk is no bound; ``enough``: seconds with which the target is met in any case.
+    ``floor`` is in seconds, 0 where the disk is no bound.
     ``limit`` is the most bytes of memory, 0 for none.
     ``value`` is the figure itself where there is no peer, in ``unit``.
     """
@@ -247,7 +247,6 @@ class Row:
     target: float = 0
     at_least: bool = False
     floor: float = 0
-    enough: float = 0
     limit: int = 256 << 20
     value: float | None = None
     unit: str = ""
@@ -268,14 +267,14 @@ class Row:
 
     @property
     def met(self) -> bool:
-        """Whether the ratio reaches its target, or the step is quick enough or takes little more than the disk does."""
+        """Whether the ratio reaches its target, or the step takes little more than the disk does."""
         if self.limit and self.ours.peak > self.limit:
             return False
         if not self.target or self.ratio is None:
             return True
         if self.at_least:
             return self.ratio >= self.target
-        return self.ratio <= self.target or self.ours.seconds <= max(self.enough, NEAR_FLOOR * self.floor)
+        return self.ratio <= self.target or self.ours.seconds <= NEAR_FLOOR * self.floor
 
     def document(self) -> dict[str, object]:
         """The row as JSON has it; times in seconds, sizes in bytes."""

@@ -357,7 +357,7 @@ def test_a_heavy_library_is_imported_by_its_rooms_alone(library: str, rooms: tup
 
 
 def _example(name: str, source: str, *, is_package: bool = False) -> Module:
-    return Module(name=name, is_package=is_package, tree=ast.parse(source))
+    return Module(name=name, is_package=is_package, text=source)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from courier.files import (
     sync_folder,
     write_atomic,
 )
+from courier.site.catalog import packages
 from courier.site.catalog.database import check_whole, sqlite_url
 from courier.site.catalog.snapshot import fill
 from courier.site.file_names import CATALOGUE, SETTINGS
@@ -141,6 +142,10 @@ def _finished(home: Path, staged: Path, manifest: Manifest, catalogue: str, gap:
         make_folder(staged / folder)
     with contextlib.closing(open_site(staged)) as site:
         restored = set_forward(site, made_ns=manifest.made_ns, gap=gap)
+        if catalogue:
+            with site.catalogue.writing() as connection:
+                packages.raise_counter(connection, packages.HOME, 1)
+    remove_tree(staged / _LOCKS)  # the home has a folder of that name already, with the lock of this command
     if catalogue:
         fill(catalogue, staged / CATALOGUE)
         (staged / CATALOGUE).unlink()

@@ -16,6 +16,9 @@ from courier.site.catalog import sites
 from courier.site.catalog.sites import Address
 from courier.site.home import Site
 
+TOGETHER = 64
+"""Messages of our own inbox that one transaction takes in, at most: a commit takes longer than to act on one."""
+
 
 def open_inbox(site: Site) -> Inbox:
     """Where our server keeps what peers bring."""
@@ -24,7 +27,7 @@ def open_inbox(site: Site) -> Inbox:
 
 def take_from_inbox(site: Site, intake: Intake, handlers: Handlers) -> None:
     """Take in what peers brought to our server."""
-    take_all(site, _from_inbox(open_inbox(site)), intake, handlers)
+    take_all(site, _from_inbox(open_inbox(site)), intake, handlers, together=TOGETHER)
 
 
 def fetch_messages(site: Site, run: Run, intake: Intake, handlers: Handlers) -> None:

@@ -3,17 +3,21 @@
 A message is known by the bytes that came and, once it is opened, by its envelope: encrypted anew it is the same
 message. One that was taken before is acknowledged again and does nothing else. One that was refused is judged anew
 whenever it comes, because a card that came since may let it in; it is reported once.
+
+Where messages are at hand, several small ones that change nothing but the catalogue are taken in by one transaction:
+its commit takes longer than to act on one. What was done with them is only counted on, and they are only let go of,
+once it is committed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from courier.channel.acknowledgements import sure_sender
-from courier.channel.handlers import Handlers, take_message
+from courier.channel.handlers import Handlers, is_catalogued, take_message
 from courier.channel.passed import Passed
 from courier.error_codes import Code
 from courier.errors import CourierError, DamagedError, InUseError, NotFoundError, RefusedError, UsageError
@@ -33,6 +37,8 @@ MAX_REFUSED = 1000
 told of it comes again, and is judged anew."""
 SECOND_LOOK_BYTES = 16 << 20
 """Bytes of refused messages that are kept, the first ones, to be judged once more after all others of a run."""
+SMALL_BYTES = 64 << 10
+"""A larger message is taken in by a transaction of its own: others wait to write meanwhile."""
 OUR_FAULTS = {Code.CLOCK}
 """Errors that say something of us and nothing of the message: it stays where it is, for the next run."""
 
@@ -73,11 +79,14 @@ class _Verdict:
 class _Opened:
     """A message while it is judged: what it is known by, and what was found out about it.
 
+    ``known``: what is known of it under the name by which it came. ``locked``: why it cannot be decrypted.
     ``sender`` is empty while nobody surely sent it. ``reason`` and ``hint``: why it is refused, and the remedy.
     """
 
     sha256: str
     body: bytes
+    known: Message | None = None
+    locked: CourierError | None = None
     sender: str = ""
     type: str = ""
     waits: str = ""
@@ -85,18 +94,26 @@ class _Opened:
     hint: str = ""
 
 
-def take_all(site: Site, incoming: Iterable[IncomingMessage], intake: Intake, handlers: Handlers) -> None:
+Take = Callable[[], _Verdict]
+"""Takes one message in, or tells what became of it. Raises `CourierError` for what is our fault, not the message's."""
+
+
+def take_all(
+    site: Site, incoming: Iterable[IncomingMessage], intake: Intake, handlers: Handlers, *, together: int = 1
+) -> None:
     """Take each message in and note it in ``intake``, also where the way to the messages breaks half-way.
 
     Refused ones are judged again at the end: what a site signed with its new key may come before its new card.
+    ``together``: how many messages one transaction may take in. More than one only where they are at hand, as some are
+    asked for before those before them are done.
     """
     identities = cache(site.keyring.identities)
     again: list[tuple[IncomingMessage, _Verdict]] = []
     room = SECOND_LOOK_BYTES
     try:
-        for one in incoming:
+        for one, take in _each(site, incoming, identities, handlers, together):
             try:
-                verdict = _take_one(site, one, identities, handlers)
+                verdict = take()
             except RefusedError as error:
                 if error.code not in OUR_FAULTS:
                     raise
@@ -118,7 +135,7 @@ def take_all(site: Site, incoming: Iterable[IncomingMessage], intake: Intake, ha
             _tell_refused(site, intake, one, refusal)
         raise
     for one, refusal in again:
-        if one.body and (verdict := _take_one(site, one, site.keyring.identities, handlers)).taken:
+        if one.body and (verdict := _take(site, one, _open(site, one, site.keyring.identities), handlers)).taken:
             intake.taken += 1
             intake.passed.append(_passed(verdict))
         else:
@@ -133,20 +150,73 @@ def _tell_refused(site: Site, intake: Intake, one: IncomingMessage, refusal: _Ve
         messages.note_refused(connection, one.sha256)
 
 
-def _take_one(
-    site: Site, one: IncomingMessage, identities: Callable[[], list[Identity]], handlers: Handlers
-) -> _Verdict:
-    """Take one message in. Raises `CourierError` for what is our own fault, not the message's."""
+def _each(
+    site: Site,
+    incoming: Iterable[IncomingMessage],
+    identities: Callable[[], list[Identity]],
+    handlers: Handlers,
+    together: int,
+) -> Iterator[tuple[IncomingMessage, Take]]:
+    """Each message, opened, and what takes it in; up to ``together`` of them are taken in before they are given."""
+    group: list[tuple[IncomingMessage, _Opened]] = []
+    for one in incoming:
+        opened = _open(site, one, identities)
+        if together > 1 and len(one.body) <= SMALL_BYTES and is_catalogued(opened.body, handlers):
+            group.append((one, opened))
+            if len(group) < together:
+                continue
+        else:
+            yield one, partial(_take, site, one, opened, handlers)
+            continue
+        yield from _taken_together(site, group, handlers)
+        group = []
+    yield from _taken_together(site, group, handlers)
+
+
+def _taken_together(
+    site: Site, group: list[tuple[IncomingMessage, _Opened]], handlers: Handlers
+) -> Iterator[tuple[IncomingMessage, Take]]:
+    """Take a group of messages in by one transaction, and give each; where that fails, each is taken in by itself."""
+    verdicts: list[_Verdict] = []
+    try:
+        with site.catalogue.writing():
+            verdicts = [_take(site, one, replace(opened), handlers) for one, opened in group]
+    except CourierError:
+        # Nothing of it was done. Whose fault it is, and whether it stands against the others too, shows one by one.
+        for one, opened in group:
+            yield one, partial(_take, site, one, opened, handlers)
+    else:
+        for (one, _), verdict in zip(group, verdicts, strict=True):
+            yield one, partial(_same, verdict)
+
+
+def _same(verdict: _Verdict) -> _Verdict:
+    return verdict
+
+
+def _open(site: Site, one: IncomingMessage, identities: Callable[[], list[Identity]]) -> _Opened:
+    """A message, decrypted unless it was taken before."""
     with site.catalogue.reading() as connection:
         known = messages.named(connection, "in", one.sha256)
-    if known is not None and known.state == "taken":
-        return _acknowledge_again(site, known)
-    keys = identities() if is_encrypted(one.body) else []
-    opened = _Opened(sha256=one.sha256, body=one.body)
-    try:
-        if is_encrypted(one.body):
+    opened = _Opened(sha256=one.sha256, body=one.body, known=known)
+    if is_encrypted(one.body) and not (known is not None and known.state == "taken"):
+        keys = identities()
+        try:
             opened.body = decrypt_message(one.body, keys)
             opened.sha256 = sha256_hex(opened.body)
+        except (RefusedError, DamagedError, NotFoundError, UsageError) as error:
+            opened.locked = error
+    return opened
+
+
+def _take(site: Site, one: IncomingMessage, opened: _Opened, handlers: Handlers) -> _Verdict:
+    """Take one message in. Raises `CourierError` for what is our own fault, not the message's."""
+    known = opened.known
+    if known is not None and known.state == "taken":
+        return _acknowledge_again(site, known)
+    try:
+        if opened.locked is not None:
+            raise opened.locked
         with site.catalogue.reading() as connection:
             known = messages.find(connection, "in", opened.sha256) or known
         if known is not None and known.state == "taken":

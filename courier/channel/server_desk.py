@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from courier.channel.connections import POLL
 from courier.channel.delivery import mark_handed_over
@@ -10,6 +13,7 @@ from courier.channel.passed import Passed
 from courier.channel.schedule import Limits
 from courier.site.card import pinned_card
 from courier.site.catalog import messages, sites
+from courier.site.catalog.messages import Message
 from courier.site.clock import now
 from courier.site.home import Site
 from courier.site.outbox import transfer_piece, transfer_size
@@ -20,6 +24,17 @@ from formats.envelope import PublicKey
 
 FRESH_NS = 10**9
 """How old the server's knowledge of trusted sites may be: a revocation counts after a second."""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Fetched:
+    """That a site has a message, to be noted; then the ``message``, or the ``error`` why it could not be noted."""
+
+    site: str
+    sha256: str
+    noted: bool = False
+    message: Message | None = None
+    error: Exception | None = None
 
 
 class ServerDesk:
@@ -38,6 +53,8 @@ class ServerDesk:
         self._site, self.arrived, self._clock = site, arrived, clock
         self._cards: dict[str, SiteCard] = {}
         self._read_ns: int | None = None
+        self._noting = threading.Lock()
+        self._to_note: deque[_Fetched] = deque()
 
     @property
     def code(self) -> str:
@@ -88,13 +105,33 @@ class ServerDesk:
             return transfer_piece(connection, message, offset, length), transfer_size(message)
 
     def fetched(self, site: str, sha256: str) -> None:
-        """A site says that it has a message."""
-        with self._site.catalogue.writing() as connection:
-            message = messages.named(connection, "out", sha256, site)
-            if message is not None:
-                mark_handed_over(connection, message, self._clock())
+        """A site says that it has a message; that is in the catalogue when this returns.
+
+        While one thread commits, others come with more: the next one notes all of that in one transaction.
+        """
+        mine = _Fetched(site=site, sha256=sha256)
+        self._to_note.append(mine)
+        with self._noting:
+            if not mine.noted:
+                self._note([self._to_note.popleft() for _ in range(len(self._to_note))])
+        if mine.error is not None:
+            raise mine.error
+        message = mine.message
         if message is not None and message.type != acknowledgement_doc.TYPE:
             self._passed(Passed(at_ns=now(), out=True, site=site, kind=message.kind, what="fetched"))
+
+    def _note(self, several: list[_Fetched]) -> None:
+        error: Exception | None = None
+        try:
+            with self._site.catalogue.writing() as connection:
+                for one in several:
+                    one.message = messages.named(connection, "out", one.sha256, one.site)
+                    if one.message is not None:
+                        mark_handed_over(connection, one.message, self._clock())
+        except Exception as failed:
+            error = failed
+        for one in several:
+            one.error, one.noted = error, True
 
     def taken_before(self, site: str, sha256: str) -> bool:
         """Whether a message of a site was taken in before; if so, its acknowledgement is written anew."""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from courier.channel.acknowledgements import acknowledge
 from courier.channel.connections import Network, Run
@@ -24,15 +25,17 @@ from courier.channel.schedule import SECOND_NS, Limits, retry_ns
 from courier.channel.take_back import take_back
 from courier.channel.transport import check_going_on
 from courier.errors import BusyError, CourierError
-from courier.receiving.complete import complete_all
-from courier.receiving.parcel_status import ParcelStatus
+from courier.parcel.transitions import is_open
 from courier.receiving.receipts import sign_receipts_anew
-from courier.sending.network_send import go_on_sending
+from courier.sending.network_record import all_sends
 from courier.sending.retention import keep_quota
 from courier.site.catalog import packages, parcels, sites
 from courier.site.catalog.parcels import LogEntry
 from courier.site.home import Site
 from courier.site.rotation import announce_card
+
+if TYPE_CHECKING:
+    from courier.receiving.parcel_status import ParcelStatus
 
 LOCK_SECONDS = 60
 """How long an exchange waits for another one of this site to end."""
@@ -64,7 +67,7 @@ class Exchange:
     passed: tuple[Passed, ...] = ()
 
 
-Settled = list[tuple[ParcelStatus | None, CourierError | None]]
+Settled = list[tuple["ParcelStatus | None", "CourierError | None"]]
 
 
 def synchronise(site: Site, *, handlers: Handlers, network: Network | None = None, patient: bool = False) -> Exchange:
@@ -75,15 +78,15 @@ def synchronise(site: Site, *, handlers: Handlers, network: Network | None = Non
     """
     run, intake, log_end = Run(network=network or Network(), patient=patient), Intake(), _log_end(site)
     _queue_news(site)
-    stopped = go_on_sending(site)
+    stopped = _go_on_sending(site)
     deliver(site, run)
     fetch_messages(site, run, intake, handlers)
     take_back(site, run)
-    settled = complete_all(site)
+    settled = _complete_all(site)
     _queue_news(site)
     acknowledge(site)
     # What was acknowledged by what came makes room for the next blocks.
-    stopped = go_on_sending(site) or stopped
+    stopped = _go_on_sending(site) or stopped
     deliver(site, run)
     keep_quota(site)
     return _exchange(site, run, intake, [*settled, *((None, error) for error in stopped)], log_end)
@@ -93,10 +96,10 @@ def take_inbox(site: Site, *, handlers: Handlers) -> Exchange:
     """Take in what peers brought to our server and import what can be imported; nothing is delivered."""
     intake, log_end = Intake(), _log_end(site)
     take_from_inbox(site, intake, handlers)
-    settled = complete_all(site) if intake.taken else []
+    settled = _complete_all(site) if intake.taken else []
     share_ledgers(site)
     acknowledge(site)
-    stopped = go_on_sending(site)
+    stopped = _go_on_sending(site)
     return _exchange(site, Run(network=Network()), intake, [*settled, *((None, error) for error in stopped)], log_end)
 
 
@@ -149,6 +152,29 @@ def exchange_locked(
                 raise
         stop.wait(0.2)
         check_going_on(stop)
+
+
+# What completes parcels and what sends them takes as long to load as an exchange that has nothing to do.
+
+
+def _complete_all(site: Site) -> Settled:
+    """`courier.receiving.complete.complete_all`, where a parcel is held or something of one lies here."""
+    with site.catalogue.reading() as connection:
+        known = parcels.all_received(connection)
+    if not any(is_open(one.state) or site.incoming(one.parcel, one.build).exists() for one in known):
+        return []
+    from courier.receiving.complete import complete_all
+
+    return complete_all(site)
+
+
+def _go_on_sending(site: Site) -> list[CourierError]:
+    """`courier.sending.network_send.go_on_sending`, where a parcel goes by network."""
+    if not all_sends(site):
+        return []
+    from courier.sending.network_send import go_on_sending
+
+    return go_on_sending(site)
 
 
 def _log_end(site: Site) -> int:

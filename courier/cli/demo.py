@@ -12,7 +12,9 @@ import typer
 from courier.cli.command import command, console_of, group
 from courier.cli.console import Console
 from courier.cli.demo_branch import BranchDemo, Telling
+from courier.cli.demo_cluster import ClusterDemo, cluster_demo
 from courier.cli.demo_deploy import DeployDemo, require_programs
+from courier.cli.demo_services import Services, require_services
 from courier.errors import DamagedError, NotFoundError, UsageError
 from courier.text import plural, size_text
 
@@ -30,7 +32,16 @@ LARGER = 1_250_000
 _OUR_FAULT = "this is a fault of the toolkit: report it"
 
 
-@command(app, "demo", examples=["courier demo", "courier demo --branch", "courier demo --deploy --keep /tmp/demo"])
+@command(
+    app,
+    "demo",
+    examples=[
+        "courier demo",
+        "courier demo --branch",
+        "courier demo --deploy --keep /tmp/demo",
+        "courier demo --cluster",
+    ],
+)
 def demo(
     context: typer.Context,
     *,
@@ -43,6 +54,12 @@ def demo(
     deploy: Annotated[
         bool, typer.Option("--deploy", help="Then a computer is replaced: from the branch's point, and from discs.")
     ] = False,
+    cluster: Annotated[
+        bool,
+        typer.Option(
+            "--cluster", help="Headquarters works with PostgreSQL, a bucket and two workers. Needs extra demo."
+        ),
+    ] = False,
 ) -> None:
     """Show the whole journey of a parcel on this machine.
 
@@ -51,17 +68,19 @@ def demo(
     from courier.files import make_folder
 
     console = console_of(context)
-    if branch and deploy:
-        raise UsageError("--branch and --deploy go on differently", hint="give one of them, then the other")
+    if branch + deploy + cluster > 1:
+        raise UsageError("--branch, --deploy and --cluster go on differently", hint="give one of them, then another")
+    if cluster:
+        require_services()
     if deploy:
         require_programs()
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="courier-demo-") as folder:
-            outcome = _Demo(console, Path(folder)).run(branch=branch, deploy=deploy)
+            outcome = _Demo(console, Path(folder)).run(branch=branch, deploy=deploy, cluster=cluster)
     elif keep.exists() and any(keep.iterdir()):
         raise UsageError(f"{keep} is not empty", hint="name a folder that does not exist yet")
     else:
-        outcome = _Demo(console, make_folder(keep.absolute())).run(branch=branch, deploy=deploy)
+        outcome = _Demo(console, make_folder(keep.absolute())).run(branch=branch, deploy=deploy, cluster=cluster)
     console.result(outcome)
 
 
@@ -85,24 +104,27 @@ class _Demo:
     """One demonstration in the folder ``root``. Each step is told before it is done."""
 
     def __init__(self, console: Console, root: Path) -> None:
-        self._console, self._root, self._steps = console, root, 0
+        self._console, self._root, self._steps, self._tells_commands = console, root, 0, False
 
-    def run(self, *, branch: bool = False, deploy: bool = False) -> dict[str, Any]:
+    def run(self, *, branch: bool = False, deploy: bool = False, cluster: bool = False) -> dict[str, Any]:
         """Run the whole journey; return what the command's JSON document says.
 
-        ``branch``, ``deploy``: what follows at the branch too, and ``branch`` or ``deploy`` in the document.
+        ``branch``, ``deploy``: what follows at the branch too. ``cluster``: headquarters works with servers. The
+        document has a part of the same name.
         """
         more: dict[str, Any] = {}
         telling = Telling(step=self._step, detail=self._detail)
         with ExitStack() as stack:
-            sender, receiver = self._make_sites(stack)
+            self._tells_commands = cluster
+            servers = stack.enter_context(cluster_demo(telling)) if cluster else None
+            sender, receiver = self._make_sites(stack, servers.services if servers else None)
             self._introduce(sender, receiver)
             points = BranchDemo(telling, self._root, receiver) if branch else None
             computers = DeployDemo(telling, self._root, receiver) if deploy else None
             if points is not None:
                 points.prepare(sender.code)
             further = computers.prepare(sender, demo_image()) if computers is not None else ()
-            parcel = self._build(sender, receiver.code, further)
+            parcel = self._build(sender, receiver.code, further, servers)
             name = parcel.packing.parcel
             self._write_and_ship(sender, parcel)
             self._receive(receiver, parcel.packing.volumes)
@@ -112,6 +134,8 @@ class _Demo:
                 more = {"branch": points.run(demo_image())}
             if computers is not None:
                 more = {"deploy": computers.run(sender.code)}
+            if servers is not None:
+                more = {"cluster": servers.finish(sender)}
         volumes = parcel.packing.volumes
         return {"parcel_id": name, "state": state, "volumes": volumes, "same": True, "folder": str(self._root), **more}
 
@@ -123,11 +147,18 @@ class _Demo:
     def _detail(self, text: str) -> None:
         self._console.say(f"     {text}")
 
-    def _make_sites(self, stack: ExitStack) -> tuple[Site, Site]:
+    def _typed(self, command: str) -> None:
+        """Tell what an operator types for the step, where the demonstration does."""
+        if self._tells_commands:
+            self._detail(f"$ courier {command}")
+
+    def _make_sites(self, stack: ExitStack, servers: Services | None) -> tuple[Site, Site]:
         from courier.site.home import create_site
 
         self._step("Two sites are made, each with keys, a catalogue and a package store.")
-        sender = create_site(self._root / "HQ1", code="HQ1", name="Headquarters")
+        catalogue, store = (servers.catalogue, f"{servers.bucket}/hq1") if servers else ("", "")
+        self._typed(f"init --site HQ1 --name Headquarters --catalogue '{catalogue}' --store {store}")
+        sender = create_site(self._root / "HQ1", code="HQ1", name="Headquarters", catalogue=catalogue, store=store)
         stack.callback(sender.close)
         receiver = create_site(self._root / "BR1", code="BR1", name="Branch office")
         stack.callback(receiver.close)
@@ -147,13 +178,16 @@ class _Demo:
         add_address(sender, receiver.code, str(share))
         add_address(receiver, sender.code, str(share))
 
-    def _build(self, sender: Site, destination: str, further: tuple[str, ...]) -> OutgoingParcel:
+    def _build(
+        self, sender: Site, destination: str, further: tuple[str, ...], servers: ClusterDemo | None
+    ) -> OutgoingParcel:
         from courier.packages.add import add_package, plan_addition
         from courier.sending.build import build_parcel
         from courier.sending.plan import ParcelRequest, plan_parcel
 
         image = demo_image()
         self._step(f"Headquarters adds a real OS image to its store: {image.name}, {size_text(image.stat().st_size)}.")
+        self._typed(f"package add {image.name} --name 'Windows PE boot image'")
         with plan_addition(sender, [image], name="Windows PE boot image") as addition:
             stored = add_package(sender, addition)
         self._detail(f"package {stored.package}, version {stored.version}")
@@ -163,7 +197,13 @@ class _Demo:
         request = ParcelRequest(
             packages=(stored.package, *further), destinations=(destination,), media="drive", capacity=capacity
         )
-        parcel = build_parcel(sender, plan_parcel(sender, request))
+        plan = plan_parcel(sender, request)
+        if servers is None:
+            parcel = build_parcel(sender, plan)
+        else:
+            self._typed(f"parcel create {stored.package} --to {destination} --cluster {servers.services.workers}")
+            with servers.workers() as executor:
+                parcel = build_parcel(sender, plan, executor=executor)
         archives, volumes = len(parcel.packing.archives), parcel.packing.volumes
         self._detail(f"{parcel.packing.parcel}: {plural(archives, 'archive')} on {plural(volumes, 'volume')}")
         return parcel
@@ -176,12 +216,14 @@ class _Demo:
 
         self._step("It writes the volumes in all three layouts and reads each back.")
         for layout in LAYOUTS:
+            self._typed(f"parcel write {parcel.packing.parcel} --layout {layout} --out courier/{layout}")
             writing = plan_writing(sender, parcel, layout=layout, outs=[self._root / "courier" / layout])
             for one in write_volumes(sender, writing).volumes:
                 self._detail(f"{one.path.relative_to(self._root)}  {size_text(one.bytes)}")
         self._step(
             "It marks the parcel as sent. The package definition and the ship notice go by network, the media by van."
         )
+        self._typed(f"parcel ship {parcel.packing.parcel} --carrier 'Speedy Vans' --tracking SV-0042")
         again = open_outgoing(sender, parcel.packing.parcel)
         ship_parcel(sender, again, carrier="Speedy Vans", tracking="SV-0042")
         _sync(sender)
@@ -197,6 +239,7 @@ class _Demo:
             for n in range(volumes)
         ]
         for medium in reversed(mixed):
+            self._typed(f"parcel receive {medium.relative_to(self._root)}")
             got = receive_media(receiver, [medium])
             if got.failures:
                 raise got.failures[0][1]
@@ -213,9 +256,11 @@ class _Demo:
         self._step(
             "The branch fetches its messages. Media and network agree, so it imports the parcel, all or nothing."
         )
+        self._typed("channel sync")
         _sync(receiver)
         self._step("Headquarters fetches the signed receipt.")
         _sync(sender)
+        self._typed("channel sync")
         state = open_outgoing(sender, name).sent.state
         self._detail(f"{name} is {state}")
         return str(state)

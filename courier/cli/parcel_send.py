@@ -162,7 +162,6 @@ def create(
     from courier.sending.build import building_bytes
     from courier.sending.estimate import estimate_parcel
     from courier.sending.plan import ParcelRequest, draft_parcel
-    from courier.sending.supersede import check_supersedes
     from formats.codecs import COMPRESSIONS
     from formats.documents.packing import PRIORITIES
 
@@ -204,6 +203,8 @@ def create(
             draft = draft_parcel(site, request, progress)
         plan = draft.plan(kind, room)
         if supersedes:
+            from courier.sending.supersede import check_supersedes
+
             check_supersedes(site, supersedes, to)
         for note in (*plan.notes, *(f"anyway: {one}" for one in plan.overridden)):
             console.warn(note)

@@ -53,9 +53,8 @@ def copied(*, encrypted: bool) -> tuple[str, ...]:
 
 def payload_files(packing: PackingList, number: int) -> list[BagFile]:
     """Return the payload of a volume in writing order."""
-    files = packing.files()
     return [
-        BagFile(path=packing.path(index), size=files[index].size, sha256=files[index].sha256)
+        BagFile(path=packing.path(index), size=packing.file(index).size, sha256=packing.file(index).sha256)
         for index in packing.on_volume(number)
     ]
 

@@ -186,8 +186,6 @@ def go_on_sending(site: Site) -> list[CourierError]:
     Does nothing while another command begins or stops one: the next exchange goes on.
     """
     failures: list[CourierError] = []
-    if not all_sends(site):
-        return failures
     try:
         with sends_locked(site):
             for send in all_sends(site):

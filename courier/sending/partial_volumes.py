@@ -32,7 +32,10 @@ def forget(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove what a killed run left of the volumes, where their media are here. Call it under the parcel's lock."""
+    """Remove what a killed run left of the volumes, where their media are here. Call it under the parcel's lock.
+
+    They stay noted, until whoever calls this has made them, or forgets the whole build.
+    """
     try:
         paths = [Path(path) for path in json.loads((folder / PARTIAL).read_text())]
     except FileNotFoundError:
@@ -40,4 +43,3 @@ def remove(folder: Path) -> None:
     for path in paths:
         if path.name.startswith(TEMP):
             remove_tree(path)
-    forget(folder)

@@ -129,13 +129,12 @@ def _signed_label(site: Site, folder: Path, label: VolumeLabel) -> bytes:
 def _payload(parcel: OutgoingParcel, composed: ComposedFiles, number: int) -> list[SourceFile]:
     """The archives and parity files of a volume."""
     packing = parcel.packing
-    records = packing.files()
     table = _signed_table(parcel)
     return [
         SourceFile(
             path=packing.path(index),
-            size=records[index].size,
-            sha256=records[index].sha256,
+            size=packing.file(index).size,
+            sha256=packing.file(index).sha256,
             open=partial(composed.open, index),
             is_good=partial(table.is_good, index),
         )

@@ -177,6 +177,8 @@ def write_volumes(
                     record_written(site, parcel, one, last=not unwritten)
             written(one)
             result.append(one)
+        if not unwritten:
+            partial_volumes.forget(parcel.folder)
     return WriteReport(volumes=tuple(result), state=_state(site, parcel))
 
 

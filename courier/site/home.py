@@ -248,9 +248,10 @@ def create_site(
 
     ``catalogue``: an SQLAlchemy URL, or empty for an SQLite file in the home. ``store``: the address of a bucket, or
     empty for a folder in the home. ``key`` and ``passphrase`` as for `Keyring.add`. ``group``: name of a group of
-    users, all of whom are operators of the site; empty: the home is for this user alone. ``warn`` is told what a key
-    of the bucket may not do. The settings are written last: a home without them, because its making was killed or they
-    were lost, keeps its keys, its card and its catalogue. After an error nothing is left of what was made.
+    users, all of whom are operators of the site; empty: the home is for this user alone. ``warn`` is told what an
+    operator has to know of the bucket. The settings are written last: a home without them, because its making was
+    killed or they were lost, keeps its keys, its card and its catalogue. After an error nothing is left of what was
+    made.
 
     Raises `UsageError` when the home is a site's already or holds something else, and `RefusedError` when its card is
     another site's, or is missing where there is a catalogue.
@@ -267,8 +268,9 @@ def create_site(
             hint="name another --home; at another computer of the site, which sees this folder, init is not needed",
         )
     _check_empty(home)
-    if store and not try_bucket(Bucket(address), code):
-        warn(f"the key may not delete below {store}: what is removed takes room there until a key may")
+    if store:
+        for text in try_bucket(Bucket(address), code).warnings(address):
+            warn(text)
     with _nothing_left(home):
         keep_to_owner(home, group)
         with shared_with_group(home), home_lock(home):

@@ -153,6 +153,18 @@ def noting(connection: Connection) -> Iterator[list[tuple[int, str]]]:
         del info[_NOTES]
 
 
+@contextlib.contextmanager
+def noting_within(connection: Connection) -> Iterator[None]:
+    """Drop what is noted in a part of a transaction that is undone by itself."""
+    notes: list[tuple[int, str]] = connection.info[_NOTES]
+    before = len(notes)
+    try:
+        yield
+    except BaseException:
+        del notes[before:]
+        raise
+
+
 def log_notes(notes: list[tuple[int, str]]) -> None:
     """Log the notes of a transaction that was committed."""
     for level, text in notes:

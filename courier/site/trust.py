@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from courier.error_codes import Code
 from courier.errors import RefusedError, explain
@@ -206,8 +207,7 @@ class Trust:
                     hint="it is a document of another kind: name the right file, or ask the sender for it again",
                     code=Code.WRONG_TYPE,
                 )
-            # Read once: it is judged as strictly as the whole document, and a packing list is long.
-            heading = read(Heading, envelope.head)
+            heading = _heading(envelope.head)
             signer = _sender(heading)
             known = self.site(signer)
             good = {key.keyid for key in verified_keys(envelope, [key.key for key in known.card.keys])}
@@ -256,6 +256,15 @@ class Trust:
                 hint="send it on to the site it is for",
                 code=Code.NOT_FOR_US,
             )
+
+
+@lru_cache(maxsize=2)
+def _heading(head: bytes) -> Heading:
+    """What the head of a document says of itself; it is judged as strictly as the whole document.
+
+    The last two are kept: each volume of a parcel has a label of its own and the same packing list, which is long.
+    """
+    return read(Heading, head)
 
 
 def _sender(heading: Heading) -> str:

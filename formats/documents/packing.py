@@ -98,8 +98,19 @@ _OF_A_BUILD = attrgetter("number", "size", "sha256")
 _Files = Annotated[tuple[FileRecord, ...], items(0, MAX_ARCHIVES)]
 
 
+class _Worked(ParcelDocument):
+    """Room for what a packing list has worked out from its fields once somebody has asked: it never changes.
+
+    ``_carried``: by volume, indexes into `PackingList.files`; ``_build``: as `PackingList.build`.
+    """
+
+    __slots__ = ("_build", "_carried")
+    _build: str
+    _carried: dict[int, list[int]]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PackingList(ParcelDocument):
+class PackingList(_Worked):
     """All that a parcel holds.
 
     ``media`` is the kind of medium it was laid out for and ``capacity`` its usable bytes; ``volumes`` is their number.
@@ -146,9 +157,11 @@ class PackingList(ParcelDocument):
     @property
     def build(self) -> str:
         """SHA-256 that names the build: the same archives and contents, however laid out on volumes."""
-        archives = [*map(_OF_A_BUILD, self.archives)]
-        record = {"parcel": self.parcel, "from": self.source, "archives": archives, "contents": self.contents}
-        return sha256_hex(encode(record))
+        if not hasattr(self, "_build"):
+            archives = [*map(_OF_A_BUILD, self.archives)]
+            record = {"parcel": self.parcel, "from": self.source, "archives": archives, "contents": self.contents}
+            object.__setattr__(self, "_build", sha256_hex(encode(record)))
+        return self._build
 
     @property
     def spares(self) -> frozenset[int]:
@@ -159,6 +172,11 @@ class PackingList(ParcelDocument):
         """Archives, then parity files: the order of the block table."""
         return self.archives + self.parity
 
+    def file(self, index: int) -> FileRecord:
+        """File ``index`` of `files`."""
+        before = len(self.archives)
+        return self.archives[index] if index < before else self.parity[index - before]
+
     def path(self, index: int) -> str:
         """Path on its volume of file ``index`` of `files`."""
         if index < len(self.archives):
@@ -167,11 +185,17 @@ class PackingList(ParcelDocument):
 
     def on_volume(self, number: int) -> list[int]:
         """Indexes into `files` of what volume ``number`` carries, in the order it is written."""
-        return [index for index, file in enumerate(self.files()) if file.volume == number]
+        # Asked for each of up to `MAX_VOLUMES` volumes: the files are looked through once for all of them.
+        if not hasattr(self, "_carried"):
+            carried: dict[int, list[int]] = {}
+            for index, file in enumerate(self.files()):
+                carried.setdefault(file.volume, []).append(index)
+            object.__setattr__(self, "_carried", carried)
+        return self._carried.get(number, [])[:]
 
     def volume_bytes(self, number: int) -> int:
         """Payload bytes of a volume."""
-        return sum(file.size for file in self.files() if file.volume == number)
+        return sum(self.file(index).size for index in self.on_volume(number))
 
     def volume_label(self, number: int) -> str:
         """The volume's label, such as ``HQ1_000042_V003``."""

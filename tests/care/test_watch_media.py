@@ -23,6 +23,7 @@ from courier.care.watch.sightings import look
 from courier.errors import BusyError, CourierError, NoSpaceError
 from courier.files import locked
 from courier.progress import SILENT, Progress
+from courier.receiving import spools_lock
 from courier.site.home import Site, open_site
 
 
@@ -298,7 +299,10 @@ def test_for_want_of_space_a_medium_is_tried_again_later_and_that_is_said_once(
     assert desk.said.volumes == [1]
 
 
-def test_a_medium_waits_for_its_turn_while_another_command_receives(desk: Desk) -> None:
+def test_a_medium_waits_for_its_turn_while_another_command_receives(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spools_lock, "DOOR_SECONDS", 0.2)
     desk.put(1)
     with locked(desk.site.home / "parcels" / "in" / "lock"):
         desk.take()

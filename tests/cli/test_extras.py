@@ -17,7 +17,7 @@ from journey import FIXTURES, ROOT, Home, Sites, add, create, make_home, make_si
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-FOR_DEVELOPERS = {"test", "dev", "docs", "all"}
+NOT_FOR_SITES = {"test", "dev", "docs", "demo", "all"}
 LIBRARIES = {
     "postgresql": ("psycopg",),
     "channel": ("httpx", "starlette", "uvicorn", "anyio", "h11"),
@@ -60,7 +60,7 @@ def without(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
 def test_all_brings_every_part() -> None:
     (everything,) = EXTRAS["all"]
     parts = set(everything.partition("[")[2].removesuffix("]").split(","))
-    assert parts == EXTRAS.keys() - FOR_DEVELOPERS
+    assert parts == EXTRAS.keys() - NOT_FOR_SITES
     assert set(LIBRARIES) == parts
 
 

@@ -16,6 +16,9 @@ from courier.cli.plain_values import taken_plainly
 
 HEAVY = (
     "alembic",
+    "courier.receiving.complete",
+    "courier.receiving.ship_notice",
+    "courier.sending.network_send",
     "cryptography.hazmat.primitives.serialization",
     "filelock",
     "httpx",
@@ -29,7 +32,8 @@ HEAVY = (
     "starlette",
     "uvicorn",
 )
-"""What takes long to load. SQLAlchemy, with which the catalogue is read, itself loads asyncio, email and zipfile."""
+"""What takes long to load, and what acts on messages and parcels, of which there are none here. SQLAlchemy, with which
+the catalogue is read, itself loads asyncio, email and zipfile."""
 PROGRAM = """
 import json, sys
 from courier.cli.app import main
@@ -71,6 +75,19 @@ def test_a_short_command_loads_no_heavy_library(sites: Sites, words: tuple[str, 
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
     assert "courier.site.home" in loaded
     assert loaded & set(HEAVY) == set()
+
+
+def test_a_process_that_ends_does_not_look_for_memory_to_give_back() -> None:
+    program = (
+        "import atexit, gc, sys; sys.argv = ['courier', '--version']\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > len(gc.get_objects())))\n"
+        "from courier.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), check=True
+    )
+    assert done.stdout.split()[-1] == "True"
 
 
 app = typer.Typer()

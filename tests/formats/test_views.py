@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import tracemalloc
 import zlib
 from functools import partial
 from typing import BinaryIO
@@ -102,6 +103,34 @@ def test_members_that_are_had_at_once_make_the_same_archive(
     at = rng.randrange(len(whole))
     source.seek(at)
     assert source.read(piece) == whole[at : at + piece]
+
+
+def test_archives_that_are_open_side_by_side_keep_little_of_each_member() -> None:
+    count, members = 20, 2000
+    names = [f"HQ100001-1/folder-{n // 100:04}/document-{n:07}.txt" for n in range(members)]
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        views = []
+        for number in range(count):
+            columns = Columns(
+                names=names,
+                sizes=[1] * members,
+                times_ns=[n * 1_000_003 for n in range(members)],
+                crc32s=[zlib.crc32(b"%d" % n) for n in range(members)],
+            )
+            views.append(
+                ArchiveView.of_columns(
+                    columns, offsets=[0] * members, opener=lambda _: io.BytesIO(), at_once=lambda _: b"x"
+                )
+            )
+            del columns
+            while views[number].read(1 << 16):
+                pass
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after - before) / (count * members) < 60
 
 
 def test_a_view_of_content_that_became_shorter_is_unreadable() -> None:

@@ -16,7 +16,7 @@ from stock import stock_tool
 from courier.media import volume_in_making
 from courier.media.volume_in_making import VolumeInMaking
 from courier.media.writing import forget_cached
-from courier.sending import one_pass
+from courier.sending import one_pass, write
 from courier.site.home import Site
 from formats.envelope import Envelope
 
@@ -301,6 +301,7 @@ KILLED = {
     "the parcel is recorded": (one_pass, "signed_now", 1, False),
     "the first volume is complete and not recorded": (VolumeInMaking, "complete", 1, True),
     "the last volume is not complete": (VolumeInMaking, "complete", 3, False),
+    "the volumes are written from the parcel": (write, "record_written", 2, True),
 }
 """Where a run is killed: before or after the n-th call of a function."""
 
@@ -329,7 +330,8 @@ def killed(sites: Sites, where: str, arguments: list[object], monkeypatch: pytes
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="elsewhere: needs fork")
 @pytest.mark.parametrize(
-    ("where", "layout"), [*((where, "iso") for where in KILLED), *((where, "folder") for where in list(KILLED)[1::4])]
+    ("where", "layout"),
+    [*((where, "iso") for where in list(KILLED)[:-1]), *((where, "folder") for where in list(KILLED)[1::4])],
 )
 def test_a_run_that_was_killed_is_run_again(
     sites: Sites, where: str, layout: str, monkeypatch: pytest.MonkeyPatch
@@ -351,6 +353,20 @@ def test_a_run_that_was_killed_is_run_again(
     assert digests_of(out) == digests_of(again)
     assert [one["parcel_id"] for one in sites.hq("parcel", "list")["sent"]] == [made["parcel_id"]]
     assert built in ([], [made["parcel_id"]])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="elsewhere: needs fork")
+def test_a_run_that_is_killed_again_while_it_completes_another_s_volumes_goes_on(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = sites.root / "out"
+    for where in ("the parcel is recorded", "the volumes are written from the parcel"):
+        killed(sites, where, command(out), monkeypatch)
+    made = sites.hq(*command(out))
+    assert (made["parcel_id"], made["state"]) == ("HQ1-000001", "Written")
+    assert [one["kept"] for one in made["volumes"]] == [True, True, False]
+    # Once all is written, the same command makes another parcel.
+    assert sites.hq(*command(sites.root / "another"))["parcel_id"] == "HQ1-000002"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="elsewhere: needs fork")

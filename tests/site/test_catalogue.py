@@ -1003,7 +1003,7 @@ def test_an_input_output_error_of_a_full_disk_is_told_from_one_of_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, code: int
 ) -> None:
     catalogue = open_catalogue(sqlite_url(tmp_path / "c"))
-    monkeypatch.setattr("courier.site.catalog.database.free_space", lambda _: free)
+    monkeypatch.setattr("courier.site.catalog.database_errors.free_space", lambda _: free)
     with pytest.raises(CourierError, match="disk I/O error") as caught, catalogue.writing():
         raise OperationalError("INSERT", {}, sqlite3.OperationalError("disk I/O error"))
     assert caught.value.exit_code == code
@@ -1092,3 +1092,43 @@ def test_what_was_begun_with_one_catalogue_is_not_gone_on_with_in_another(tmp_pa
             with pytest.raises(RefusedError) as replaced, connecting():
                 pass
             assert replaced.value.code == Code.CATALOGUE_REPLACED
+
+
+# --- transactions within transactions -------------------------------------------------------------------------------
+
+
+def test_what_is_written_within_a_transaction_is_a_part_of_it(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[tuple[int, str]] = []
+    monkeypatch.setattr(database, "log_notes", logged.extend)
+    with catalogue.writing() as connection:
+        with catalogue.writing() as inner:
+            sites.pin(inner, PINNED)
+        with pytest.raises(BusyError), catalogue.writing() as inner:
+            sites.pin(inner, dataclasses.replace(PINNED, code="AA1"))
+            raise BusyError("this part alone", hint="is undone")
+        with catalogue.reading() as reader:  # sees what is not committed yet
+            assert [one.code for one in sites.everyone(reader)] == [PINNED.code]
+        with ThreadPoolExecutor(1) as pool:  # another thread does not
+            assert pool.submit(codes, catalogue).result() == []
+        assert not logged
+        sites.pin(connection, dataclasses.replace(PINNED, code="AA2"))
+    assert codes(catalogue) == ["AA2", PINNED.code]
+    assert [text.split()[3] for _, text in logged] == [PINNED.code, "AA2"]
+
+
+def test_an_error_undoes_all_that_was_written_within_a_transaction(catalogue: Catalogue) -> None:
+    with pytest.raises(BusyError), catalogue.writing():
+        with catalogue.writing() as inner:
+            sites.pin(inner, PINNED)
+        raise BusyError("all of it", hint="is undone")
+    assert codes(catalogue) == []
+    with catalogue.writing() as connection:  # and the next one is by itself again
+        sites.pin(connection, PINNED)
+    assert codes(catalogue) == [PINNED.code]
+
+
+def codes(catalogue: Catalogue) -> list[str]:
+    with catalogue.reading() as connection:
+        return [one.code for one in sites.everyone(connection)]

@@ -377,6 +377,7 @@ def test_a_running_command_that_finds_a_column_gone_is_told_of_the_release(home:
     with computers(home, 1) as (one,):
         with raw(url_of(home)) as connection:
             connection.exec_driver_sql("ALTER TABLE package RENAME TO package_of_tomorrow")
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
         with pytest.raises(RefusedError) as caught, one.catalogue.reading() as connection:
             packages.versions(connection, "HQ100001")
         assert caught.value.code == Code.NEWER_CATALOGUE

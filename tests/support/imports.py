@@ -1,10 +1,13 @@
-"""The modules of the source and what each imports, for the tests of the house and for docs/make_architecture.py."""
+"""The modules of the source and what each imports, for the tests of the house and for docs/make_architecture.py.
+
+A module is parsed when its syntax is asked for, and once: every process of the tests loads this, few ask.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -12,12 +15,26 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Module:
-    """One source file: its dotted name, whether it is a package's ``__init__``, its syntax tree and lines."""
+    """One source file: its dotted name, whether it is a package's ``__init__``, its text and its syntax tree."""
 
     name: str
     is_package: bool
-    tree: ast.Module
-    lines: int = 0
+    text: str
+
+    @property
+    def tree(self) -> ast.Module:
+        """The syntax of the file."""
+        return _parsed(self.text)
+
+    @property
+    def lines(self) -> int:
+        """How many lines the file has."""
+        return self.text.count("\n")
+
+
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,20 +52,20 @@ def _modules() -> dict[str, Module]:
             parts = path.relative_to(ROOT).with_suffix("").parts
             is_package = parts[-1] == "__init__"
             name = ".".join(parts[:-1] if is_package else parts)
-            text = path.read_text("utf-8")
-            found[name] = Module(name=name, is_package=is_package, tree=ast.parse(text), lines=text.count("\n"))
+            found[name] = Module(name=name, is_package=is_package, text=path.read_text("utf-8"))
     return found
 
 
 MODULES = _modules()
 
 
-def imports(module: Module) -> Iterator[Import]:
+@cache
+def imports(module: Module) -> tuple[Import, ...]:
     """Everything ``module`` imports, wherever in the file; ``from formats import iso`` names ``formats.iso``."""
+    found: list[Import] = []
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(name=alias.name, line=node.lineno)
+            found += [Import(name=alias.name, line=node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
@@ -56,4 +73,5 @@ def imports(module: Module) -> Iterator[Import]:
                 base = ".".join([*parents[: -node.level], *filter(None, [base])])
             for alias in node.names:
                 whole = f"{base}.{alias.name}"
-                yield Import(name=whole if whole in MODULES else base, line=node.lineno)
+                found.append(Import(name=whole if whole in MODULES else base, line=node.lineno))
+    return tuple(found)

@@ -17,7 +17,9 @@ import os  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
+from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 from eventlet import wsgi  # noqa: E402
 from swift.common import utils  # noqa: E402
@@ -74,10 +76,14 @@ def _ring(folder: Path, kind: str, port: int) -> None:
     builder.get_ring().save(str(folder / f"{kind}.ring.gz"))
 
 
-def _uncached(app, cache):
+App = Callable[[dict[str, Any], Callable[..., Any]], Any]
+"""A WSGI application."""
+
+
+def _uncached(app: App, cache: object) -> App:
     """Swift asks memcached, and goes on where that does not answer; here there is none."""
 
-    def call(environ, start_response):
+    def call(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         environ["swift.cache"] = cache
         return app(environ, start_response)
 

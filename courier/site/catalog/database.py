@@ -17,26 +17,21 @@ from courier.error_codes import Code
 from courier.errors import (
     BusyError,
     CourierError,
-    DamagedError,
-    NoSpaceError,
     RefusedError,
-    UnreachableError,
     UsageError,
 )
-from courier.files import free_space
+from courier.site.catalog.database_errors import damaged_catalogue, server_error, sqlite_error
 from courier.site.catalog.exclusive import SESSION, ServerLocks, check_fences
 from courier.site.catalog.held_things import held_thing
 from courier.site.catalog.schema import HEAD, VERSION, metadata
 from courier.site.clock import now
-from courier.site.log import log_notes, noting
+from courier.site.log import log_notes, noting, noting_within
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
 BUSY_SECONDS = 30
 """How long a writer waits for another."""
-_ROOM_TO_OPEN = 1 << 20
-"""Free bytes that opening a local catalogue may need, even only to read it."""
 _ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 """After a minute without an answer the server counts as gone, rather than after hours."""
 _READ = "courier_read"
@@ -55,6 +50,12 @@ class Catalogue:
         # In SQLite others wait for the writer by sleeping ever longer; threads of one process take turns by a lock.
         self._turn = threading.RLock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
         self._locks = ServerLocks(engine) if engine.dialect.name == "postgresql" else None
+        self._open = threading.local()
+
+    def _outer(self) -> Connection | None:
+        """The connection of the transaction that this thread writes in now; None where it is in none."""
+        connection: Connection | None = getattr(self._open, "connection", None)
+        return connection
 
     def _found(self) -> tuple[int, int] | None:
         """By what the file is known that lies there now; None where there is none."""
@@ -88,8 +89,12 @@ class Catalogue:
     def reading(self) -> Iterator[Connection]:
         """A connection for reading; all that is read through it is one state of the catalogue.
 
-        Raises `RefusedError` where the file is another since, unless the catalogue was opened for reading only.
+        Within a `writing` of the same thread it is the one of that transaction. Raises `RefusedError` where the file is
+        another since, unless the catalogue was opened for reading only.
         """
+        if (outer := self._outer()) is not None:
+            yield outer
+            return
         self._see_to_the_file()
         with _translated(self._engine), self._engine.connect().execution_options(**{_READ: True}) as connection:
             yield connection
@@ -98,12 +103,17 @@ class Catalogue:
     def writing(self) -> Iterator[Connection]:
         """A connection for one transaction: committed at the end of the block, rolled back on an error.
 
-        Raises `BusyError` when others write for longer than `BUSY_SECONDS`, or where what this command holds was lost
-        to another, and `RefusedError` where the catalogue was opened for reading only, or was brought up to date by a
-        newer release since.
+        Within another one of the same thread it is part of that transaction: an error undoes this part alone, and what
+        it wrote is there once the outer one is committed. Raises `BusyError` when others write for longer than
+        `BUSY_SECONDS`, or where what this command holds was lost to another, and `RefusedError` where the catalogue was
+        opened for reading only, or was brought up to date by a newer release since.
         """
         if self._read_only:
             raise RefusedError("the catalogue was opened for reading only", hint="give the command that changes it")
+        if (outer := self._outer()) is not None:
+            with _translated(self._engine), outer.begin_nested(), noting_within(outer):
+                yield outer
+            return
         self._see_to_the_file()
         self.check_held()
         with (
@@ -116,7 +126,11 @@ class Catalogue:
                 raise _newer(revision, "meanwhile")
             if self._locks is not None and (numbers := self._locks.numbers()):
                 check_fences(connection, numbers)
-            yield connection
+            self._open.connection = connection
+            try:
+                yield connection
+            finally:
+                del self._open.connection
         log_notes(notes)
 
     @contextlib.contextmanager
@@ -407,6 +421,21 @@ def _migrate(connection: Connection) -> None:
         raise damaged_catalogue(where, f"its schema has no release ({error})") from None
 
 
+_UNKNOWN = ("42P01", "42703")
+"""PostgreSQL's codes for a table and a column that are not there."""
+
+
+def _revision_now(engine: Engine) -> str | None:
+    """The migration that a catalogue is at, asked on a connection of its own; None where it cannot be told."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        with engine.connect().execution_options(**{_READ: True}) as connection:
+            return _revision(connection)
+    except SQLAlchemyError:
+        return None
+
+
 @contextlib.contextmanager
 def _translated(engine: Engine) -> Iterator[None]:
     """Turn errors of the database into a `CourierError` that names the catalogue, without its password."""
@@ -419,75 +448,14 @@ def _translated(engine: Engine) -> Iterator[None]:
     except DBAPIError as error:
         text = " ".join(str(error.orig).split())
         if local:
-            raise _sqlite_error(Path(local), where, text) from None
-        raise _server_error(where, text, state=getattr(error.orig, "sqlstate", None)) from None
+            raise sqlite_error(Path(local), where, text) from None
+        state = getattr(error.orig, "sqlstate", None)
+        if state in _UNKNOWN and (revision := _revision_now(engine)) not in (None, HEAD):
+            raise _newer(revision, "meanwhile") from None
+        raise server_error(where, text, state=state) from None
     except UnicodeDecodeError:
         # SQLite quotes a damaged schema in its message, as the bytes that it is.
         raise damaged_catalogue(where, "it holds text that is none") from None
     except SQLAlchemyError as error:
         message = f"{where}: {type(error).__name__}: {str(error).splitlines()[0]}"
         raise CourierError(message, hint="check the catalogue's file or server", code=Code.CATALOGUE) from None
-
-
-def _sqlite_error(file: Path, where: str, text: str) -> CourierError:
-    """The error for what SQLite said of the catalogue in ``file``."""
-    # SQLite only says "disk I/O error" when not even the file of its shared memory can grow.
-    if ("disk I/O error" in text and free_space(file) < _ROOM_TO_OPEN) or "disk is full" in text or "No space" in text:
-        free = f" ({free_space(file):,} bytes are free there)"
-        return NoSpaceError(
-            f"{where}: {text}{free}", hint="free some 100 MB on its disk, then run the same command again"
-        )
-    if "locking protocol" in text:
-        hint = f"a site home wants a local disk, which knows locks: move {file.parent} there"
-        return RefusedError(f"{where}: {text}", hint=hint, code=Code.NO_LOCKS)
-    if "locked" in text:
-        return BusyError(f"{where}: {text}", hint="wait for the other command to end, then run this one again")
-    if any(word in text for word in ("readonly", "unable to open")):
-        hint = f"{file.parent} must be writable for this: mount it so, or check who owns it and its permissions"
-        return RefusedError(f"{where}: {text}", hint=hint, code=Code.PERMISSION)
-    if any(word in text for word in _DAMAGE):
-        return damaged_catalogue(where, text)
-    return CourierError(f"{where}: {text}", hint="check the catalogue's file", code=Code.CATALOGUE)
-
-
-_AWAY = ("08", "57P")
-"""How the codes begin of a server that is being shut down or starts, or of a connection to it that broke."""
-_DAMAGE = ("not a database", "malformed", "no such table", "no such column", "decode to UTF-8")
-"""What SQLite says of a file that was cut, overwritten or is something else."""
-
-
-def damaged_catalogue(where: str, why: str) -> DamagedError:
-    """The error for a catalogue whose file is damaged."""
-    return DamagedError(
-        f"{where}: {why}",
-        hint="restore it from a backup of the site home, with no catalogue.sqlite-wal or -shm beside it; without a "
-        "backup: courier catalog rebuild --card CARD MEDIUM..., which puts the damaged file aside",
-        code=Code.CATALOGUE,
-    )
-
-
-_UNKNOWN_TABLE, _UNKNOWN_COLUMN = "42P01", "42703"
-
-
-def _server_error(where: str, text: str, *, state: str | None) -> CourierError:
-    """The error for what a PostgreSQL server, or the library that connects to it, said.
-
-    ``state``: its code of five characters, None where there was no answer.
-    """
-    if state in (_UNKNOWN_TABLE, _UNKNOWN_COLUMN):
-        return RefusedError(
-            f"{where}: {text}: it is not as this release, which knows schema {HEAD}, left it",
-            hint="did a newer release bring it up to date meanwhile? Use that release at every computer of the site",
-            code=Code.NEWER_CATALOGUE,
-        )
-    if "No space left" in text or "disk full" in text:
-        return NoSpaceError(f"{where}: {text}", hint="free some 100 MB on its disk, then run the same command again")
-    if any(word in text for word in ("lock timeout", "deadlock")):
-        return BusyError(f"{where}: {text}", hint="wait for the other command to end, then run this one again")
-    if "password" in text or "authentication" in text:
-        hint = "the password of the database belongs into ~/.pgpass (chmod 600), or into $PGPASSWORD"
-        return RefusedError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
-    if state is None or state.startswith(_AWAY) or "too many" in text:
-        hint = "is the server up, and are its host, port and name right? Then run the same command again"
-        return UnreachableError(f"{where}: {text}", hint=hint, code=Code.CATALOGUE)
-    return CourierError(f"{where}: {text}", hint="check the catalogue's server", code=Code.CATALOGUE)

@@ -86,6 +86,45 @@ _NAMED_OF_SITE = _NAMED.where(message.c.site == bindparam("one_site"))
 _KEEP = insert(message)
 _FORGET = delete(message).where(_ONE)
 _PIECE = select(func.substr(message.c.body, bindparam("first"), bindparam("length"))).where(_ONE)
+_OUT = select(*_HEAD).where(message.c.direction == "out")
+_OUT_LIVE = _OUT.where(message.c.state.in_(LIVE))
+_QUEUED = _OUT.where(message.c.state == "queued").order_by(message.c.created_ns)
+_DUE = _OUT.where(
+    or_(
+        message.c.state == "queued",
+        and_(
+            message.c.state == "delivered",
+            or_(message.c.due_ns <= bindparam("now_ns"), message.c.settled_ns > bindparam("ahead_ns")),
+        ),
+    )
+).order_by(
+    sql_case({"high": 0, "medium": 1, "low": 2}, value=message.c.priority, else_=1),
+    message.c.created_ns,
+    message.c.sha256,
+)
+_FOR = message.c.site == bindparam("one_site")
+_LIVE_FOR = _OUT_LIVE.where(_FOR)
+_UNENCRYPTED = (
+    select(func.count())
+    .select_from(message)
+    .where(message.c.direction == "out", _FOR, message.c.state.in_(LIVE), message.c.recipient == "")
+)
+_UNSETTLED = _OUT.where(
+    _FOR,
+    message.c.type.in_(bindparam("types", expanding=True)),
+    message.c.state.in_((*LIVE, "dead")),
+)
+_EXPIRED = _OUT_LIVE.where(message.c.created_ns < bindparam("before_ns"))
+_OWED = (
+    select(*_HEAD)
+    .where(message.c.direction == "in", message.c.due_ns.is_not(None), message.c.site != "")
+    .order_by(message.c.due_ns, message.c.sha256)
+)
+_IN_STATE = (
+    select(*_HEAD)
+    .where(message.c.direction == bindparam("one_direction"), message.c.state == bindparam("one_state"))
+    .order_by(message.c.created_ns)
+)
 _OWE = update(message).where(_ONE).values(due_ns=bindparam("owed_ns"))
 _HAND_OVER = (
     update(message)
@@ -189,10 +228,9 @@ def read(connection: Connection, sha256: str, site: str, offset: int, length: in
 
 def queued(connection: Connection, site: str | None = None) -> list[Message]:
     """Messages that have not been handed over yet, without bodies, oldest first."""
-    query = select(*_HEAD).where(message.c.direction == "out", message.c.state == "queued")
-    if site is not None:
-        query = query.where(message.c.site == site)
-    return _heads(connection, query.order_by(message.c.created_ns))
+    if site is None:
+        return _heads(connection, _QUEUED)
+    return _heads(connection, _QUEUED.where(_FOR), one_site=site)
 
 
 def due(connection: Connection, now_ns: int, site: str | None = None, limit: int | None = None) -> list[Message]:
@@ -200,17 +238,15 @@ def due(connection: Connection, now_ns: int, site: str | None = None, limit: int
 
     High priority comes first, then the oldest. A message that was handed over in the future, by a wrong clock, is due.
     """
-    come = or_(message.c.due_ns <= now_ns, message.c.settled_ns > now_ns + AHEAD_NS)
-    waiting = or_(message.c.state == "queued", and_(message.c.state == "delivered", come))
-    query = select(*_HEAD).where(message.c.direction == "out", waiting)
-    if site is not None:
-        query = query.where(message.c.site == site)
-    order = sql_case({"high": 0, "medium": 1, "low": 2}, value=message.c.priority, else_=1)
-    return _heads(connection, query.order_by(order, message.c.created_ns, message.c.sha256).limit(limit))
+    query = _DUE if limit is None else _DUE.limit(limit)
+    moments = {"now_ns": now_ns, "ahead_ns": now_ns + AHEAD_NS}
+    if site is None:
+        return _heads(connection, query, **moments)
+    return _heads(connection, query.where(_FOR), one_site=site, **moments)
 
 
-def _heads(connection: Connection, query: Select[Any]) -> list[Message]:
-    return [Message(**row._mapping) for row in connection.execute(query)]
+def _heads(connection: Connection, query: Select[Any], **parameters: object) -> list[Message]:
+    return [Message(**row._mapping) for row in connection.execute(query, parameters)]
 
 
 def begin(connection: Connection, one: Message, now_ns: int) -> bool:
@@ -283,29 +319,22 @@ def attempted(connection: Connection, tried: Message, *, reason: str) -> None:
 
 def live(connection: Connection, site: str) -> list[Message]:
     """Messages for a site that are queued or delivered, without bodies."""
-    waiting = message.c.state.in_(LIVE)
-    query = select(*_HEAD).where(message.c.direction == "out", message.c.site == site, waiting)
-    return _heads(connection, query)
+    return _heads(connection, _LIVE_FOR, one_site=site)
 
 
 def count_unencrypted(connection: Connection, site: str) -> int:
     """How many messages for a site are queued or delivered that are not encrypted."""
-    waiting = and_(message.c.state.in_(LIVE), message.c.recipient == "")
-    query = select(func.count()).where(message.c.direction == "out", message.c.site == site, waiting)
-    return int(connection.execute(query).scalar_one())
+    return int(connection.execute(_UNENCRYPTED, {"one_site": site}).scalar_one())
 
 
 def unsettled(connection: Connection, site: str, types: Collection[str]) -> list[Message]:
     """Messages of these types that a site has not acknowledged, including dead letters, without bodies."""
-    mine = and_(message.c.direction == "out", message.c.site == site, message.c.type.in_(types))
-    return _heads(connection, select(*_HEAD).where(mine, message.c.state.in_((*LIVE, "dead"))))
+    return _heads(connection, _UNSETTLED, one_site=site, types=[*types])
 
 
 def expired(connection: Connection, before_ns: int) -> list[Message]:
     """Messages of the outbox that were made before ``before_ns`` and are not acknowledged, without bodies."""
-    waiting = message.c.state.in_(LIVE)
-    query = select(*_HEAD).where(message.c.direction == "out", waiting, message.c.created_ns < before_ns)
-    return _heads(connection, query)
+    return _heads(connection, _EXPIRED, before_ns=before_ns)
 
 
 def dead_ahead(connection: Connection, now_ns: int) -> list[Message]:
@@ -339,9 +368,8 @@ def revive(connection: Connection, one: Message) -> None:
 
 def owed(connection: Connection, limit: int) -> dict[str, list[Message]]:
     """Messages that came and are not acknowledged yet, by the site that sent them; at most ``limit`` a site."""
-    query = select(*_HEAD).where(message.c.direction == "in", message.c.due_ns.is_not(None), message.c.site != "")
     found: dict[str, list[Message]] = {}
-    for one in _heads(connection, query.order_by(message.c.due_ns, message.c.sha256)):
+    for one in _heads(connection, _OWED):
         box = found.setdefault(one.site, [])
         if len(box) < limit:
             box.append(one)
@@ -376,11 +404,11 @@ def counts(connection: Connection) -> list[tuple[str, str, str, int]]:
 
 def in_state(connection: Connection, direction: str, state: str, limit: int | None = None) -> list[Message]:
     """Messages of one direction and state, without bodies, oldest first (the newest ``limit`` of them, if given)."""
-    query = select(*_HEAD).where(message.c.direction == direction, message.c.state == state)
-    if limit is not None:
-        newest = _heads(connection, query.order_by(message.c.created_ns.desc()).limit(limit))
-        return newest[::-1]
-    return _heads(connection, query.order_by(message.c.created_ns))
+    which = {"one_direction": direction, "one_state": state}
+    if limit is None:
+        return _heads(connection, _IN_STATE, **which)
+    newest = _IN_STATE.order_by(None).order_by(message.c.created_ns.desc()).limit(limit)
+    return _heads(connection, newest, **which)[::-1]
 
 
 def page(

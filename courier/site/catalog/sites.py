@@ -47,6 +47,8 @@ _EVERYONE = select(site).order_by(site.c.code)
 _FIND_ADDRESS = select(address).where(
     address.c.site == bindparam("one_site"), address.c.address == bindparam("one_address")
 )
+_ADDRESSES = select(address).order_by(address.c.site, address.c.priority)
+_ADDRESSES_OF = _ADDRESSES.where(address.c.site == bindparam("one_site"))
 
 
 def _pinned(row: Row[tuple[object, ...]]) -> PinnedSite:
@@ -98,10 +100,8 @@ def find_address(connection: Connection, code: str, text: str) -> Address | None
 
 def addresses(connection: Connection, code: str | None = None) -> list[Address]:
     """Addresses, of one site or of all, in the order they are tried."""
-    query = select(address).order_by(address.c.site, address.c.priority)
-    if code is not None:
-        query = query.where(address.c.site == code)
-    return [Address(**row._mapping) for row in connection.execute(query)]
+    found = connection.execute(_ADDRESSES if code is None else _ADDRESSES_OF, {"one_site": code})
+    return [Address(**row._mapping) for row in found]
 
 
 def remove_address(connection: Connection, code: str, text: str) -> bool:

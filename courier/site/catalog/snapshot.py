@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from courier.errors import RefusedError
 from courier.files import private_mode
-from courier.site.catalog.database import BUSY_SECONDS, Catalogue, damaged_catalogue, open_catalogue, sqlite_url
+from courier.site.catalog.database import BUSY_SECONDS, Catalogue, open_catalogue, sqlite_url
+from courier.site.catalog.database_errors import damaged_catalogue
 from courier.site.catalog.schema import metadata
 
 if TYPE_CHECKING:

@@ -6,18 +6,16 @@ give at once is asked for again, after longer and longer waits; obstore does tha
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from courier.error_codes import Code
 from courier.errors import CourierError, NotFoundError, RefusedError, UnreachableError, UsageError
+from courier.site.objects.connection import FEW_TRIES, TRIES, at_endpoint, open_bucket, require_obstore
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -29,15 +27,11 @@ _PART, _MOST_PARTS = 8 << 20, 9_000
 _UNDER_WAY = 64 << 20
 """Bytes of one upload that are in memory at once."""
 _PIECE, _STRETCH = 4 << 20, 256 << 20
-"""Bytes of a piece, and of what one request gives: with `_REQUEST_MINUTES`, 1 MB a second is enough."""
-_REQUEST_MINUTES = 5
+"""Bytes of a piece, and of what one request gives: with `REQUEST_MINUTES`, 1 MB a second is enough."""
 _RETRY_SECONDS = 120
 """How long one request is tried again."""
-_TRIES, _FEW_TRIES = 20, 3
-"""How often it is tried again."""
 _FORM = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9.-]{2,62})(?P<prefix>(?:/[^/\0]+)*)/?")
 _HINT = "write it like s3://BUCKET/PREFIX"
-_ENDPOINT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _ELSEWHERE = ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException")
 _ANSWER = re.compile(r"<Code>([A-Za-z]+)</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -86,7 +80,7 @@ class Bucket:
 
     def __init__(self, address: BucketAddress, *, retry_seconds: float = _RETRY_SECONDS) -> None:
         """``retry_seconds``: how long a call is tried again. Raises `UsageError` without the extra that this needs."""
-        _require_obstore()
+        require_obstore()
         self.address = address
         self._retry_seconds = retry_seconds
         self._opened: S3Store | None = None
@@ -94,8 +88,12 @@ class Bucket:
     @property
     def _store(self) -> S3Store:
         if self._opened is None:
-            self._opened = _open(self.address, self._retry_seconds)
+            self._opened = self._open()
         return self._opened
+
+    def _open(self, *, tries: int = TRIES) -> S3Store:
+        where = self.address
+        return open_bucket(where.bucket, where.prefix, shown=str(where), seconds=self._retry_seconds, tries=tries)
 
     def put_bytes(self, name: str, data: bytes) -> None:
         """Write an object, under a name that none but an earlier try of ours can have."""
@@ -116,8 +114,7 @@ class Bucket:
         with self._explained("write", name):
             try:
                 # Few tries: obstore tries again too where it was told that this is not implemented.
-                opened = _open(self.address, self._retry_seconds, tries=_FEW_TRIES)
-                obstore.put(opened, name, data, mode="create", use_multipart=False)
+                obstore.put(self._open(tries=FEW_TRIES), name, data, mode="create", use_multipart=False)
                 return
             except (AlreadyExistsError, PreconditionError):
                 raise FileExistsError(name) from None
@@ -237,7 +234,7 @@ class Bucket:
 
     def _no_bucket(self) -> CourierError:
         return NotFoundError(
-            f"there is no bucket {self.address.bucket}{_at_endpoint()}",
+            f"there is no bucket {self.address.bucket}{at_endpoint()}",
             hint="make it with the tools of the object store, or check its name, $AWS_ENDPOINT_URL and $AWS_REGION",
             code=Code.STORE,
         )
@@ -258,56 +255,13 @@ class Bucket:
             message = f"{where}: the key may not {verb} {name}{said}"
             hint = "it needs the rights to list, read and write below the prefix, and to delete where space is to come"
             return RefusedError(message, hint=f"{hint} back; check $AWS_ACCESS_KEY_ID too", code=Code.STORE)
-        why = code or (f"status {status}" if status else " ".join(text.partition("\n\nDebug")[0].split())[-160:])
+        said = " ".join(text.partition("\n\nDebug")[0].split()).rpartition(" - ")[2]
+        why = code or (f"status {status}" if status else said[-160:])
         return UnreachableError(
-            f"{where}: could not {verb} {name}{_at_endpoint()}: {why}",
+            f"{where}: could not {verb} {name}{at_endpoint()}: {why}",
             hint="is the object store up, and is $AWS_ENDPOINT_URL right? Then give the same command again",
             code=Code.STORE,
         )
-
-
-def _require_obstore() -> None:
-    try:
-        is_there = importlib.util.find_spec("obstore") is not None
-    except ImportError:
-        is_there = False
-    if not is_there:
-        raise UsageError(
-            "a store in a bucket needs an optional part",
-            hint="pip install 'courier-parcels[s3]'",
-            code=Code.EXTRA_MISSING,
-        )
-
-
-def _open(address: BucketAddress, retry_seconds: float, *, tries: int = _TRIES) -> S3Store:
-    from obstore.exceptions import BaseError
-    from obstore.store import S3Store
-
-    plain = _endpoint().startswith("http://")
-    try:
-        return S3Store(
-            address.bucket,
-            prefix=address.prefix or None,
-            checksum_algorithm="SHA256",
-            client_options={
-                "allow_http": plain,
-                "connect_timeout": timedelta(seconds=10),
-                "timeout": timedelta(minutes=_REQUEST_MINUTES),
-            },
-            retry_config={"max_retries": tries, "retry_timeout": timedelta(seconds=retry_seconds)},
-        )
-    except (BaseError, ValueError) as error:
-        first = str(error).partition("\n")[0]
-        raise UsageError(f"store {address}: {first}", hint="check the variables AWS_* of this command") from None
-
-
-def _endpoint() -> str:
-    return next((found for name in _ENDPOINT if (found := os.environ.get(name, ""))), "")
-
-
-def _at_endpoint() -> str:
-    found = _endpoint()
-    return f" at {found}" if found else ""
 
 
 def _code(text: str) -> str:

@@ -21,7 +21,7 @@ from courier.site.store.block_sums import ContentHasher, sums_size
 from courier.site.store.packs import DIFFERS, MISSING
 
 AT_ONCE = 8
-"""Objects that are read at once; each takes some 8 MiB of memory."""
+"""Objects that are read at once; each takes some 16 MiB of memory."""
 
 Report = Callable[[int], None]
 """Is told the bytes of contents that were read since it was last called."""

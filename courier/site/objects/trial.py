@@ -4,23 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from courier.error_codes import Code
 from courier.errors import RefusedError, UnreachableError
-from courier.site.objects.bucket import Bucket
+from courier.site.objects.bucket import Bucket, BucketAddress
 
 OWNER = "site.txt"
 """The object that says whose store it is: the site code and a line feed."""
 
 
-def try_bucket(bucket: Bucket, code: str) -> bool:
-    """Write, read, list and delete an object below the prefix; return whether the key may delete.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """What a trial showed: whether the key may delete, and whether a home of the site had the prefix before."""
 
-    The first site to try a prefix has it from then on; its other computers may try it too. Raises `RefusedError` where
+    may_delete: bool
+    had_before: bool
+
+    def warnings(self, store: BucketAddress) -> Iterator[str]:
+        """What an operator has to know of it."""
+        if not self.may_delete:
+            yield f"the key may not delete below {store}: what is removed takes room there until a key may"
+        if self.had_before:
+            yield (
+                f"{store} was the store of a home of this site before. If that home is lost, courier doctor --mend "
+                "takes in what lies there; if it is in use, remove this one at once: each would delete what it does "
+                "not know of the other"
+            )
+
+
+def try_bucket(bucket: Bucket, code: str) -> Trial:
+    """Write, read, list and delete an object below the prefix.
+
+    The first site to try a prefix has it from then on. Raises `RefusedError` where
     the prefix is another site's or the key lacks another right, `NotFoundError` and `UnreachableError` as every use of
     a bucket does.
     """
-    _claim(bucket, code)
+    had_before = _claim(bucket, code)
     name, data = f"trial/{secrets.token_hex(8)}", secrets.token_bytes(1000)
     bucket.put_bytes(name, data)
     if bucket.read(name, 10, 100) != data[10:110] or not any(one.name == name for one in bucket.list("trial")):
@@ -32,8 +53,8 @@ def try_bucket(bucket: Bucket, code: str) -> bool:
     try:
         bucket.delete([name])
     except RefusedError:
-        return False
-    return True
+        return Trial(may_delete=False, had_before=had_before)
+    return Trial(may_delete=True, had_before=had_before)
 
 
 def check_owner(bucket: Bucket, code: str) -> None:
@@ -47,12 +68,15 @@ def check_owner(bucket: Bucket, code: str) -> None:
         )
 
 
-def _claim(bucket: Bucket, code: str) -> None:
+def _claim(bucket: Bucket, code: str) -> bool:
+    """Have the prefix from now on; return whether the site had it before."""
     # Looked at first, as an object store that knows no conditions may write whatever it is told.
-    if _owner(bucket) is None:
+    had_before = _owner(bucket) is not None
+    if not had_before:
         with contextlib.suppress(FileExistsError):
             bucket.put_new(OWNER, f"{code}\n".encode())
     check_owner(bucket, code)
+    return had_before
 
 
 def _owner(bucket: Bucket) -> str | None:

@@ -259,6 +259,10 @@ def test_the_build_is_named_by_what_is_built_not_by_its_layout() -> None:
     ]
     assert [packing.on_volume(n) for n in (1, 2, 3)] == [[0], [1], [2]]
     assert packing.volume_bytes(2) == BLOCK + 1
+    packing.on_volume(2).append(7)  # what is given is the caller's own
+    assert packing.on_volume(2) == [1]
+    assert [again.on_volume(n) for n in (1, 2, 3)] == [[], [], [0, 1, 2]]
+    assert packing == PackingList.parse(packing.payload())
     assert packing.volume_label(3) == "HQ1_000042_V003"
 
 

@@ -12,7 +12,7 @@ from s3_server import new_bucket
 
 from courier.errors import CourierError, NotFoundError, RefusedError, UnreachableError, UsageError
 from courier.site.objects.bucket import Bucket, BucketAddress, parse_bucket
-from courier.site.objects.trial import try_bucket
+from courier.site.objects.trial import Trial, try_bucket
 
 
 @pytest.fixture
@@ -95,8 +95,8 @@ def test_a_server_that_is_down_is_unreachable(bucket: Bucket, monkeypatch: pytes
 
 
 def test_a_bucket_is_tried_by_every_right(server: FaultyServer, bucket: Bucket) -> None:
-    assert try_bucket(bucket, "HQ1")
-    assert try_bucket(bucket, "HQ1")
+    assert try_bucket(bucket, "HQ1") == Trial(may_delete=True, had_before=False)
+    assert try_bucket(bucket, "HQ1") == Trial(may_delete=True, had_before=True)
     with pytest.raises(RefusedError, match="is the store of site HQ1"):
         try_bucket(bucket, "BR1")
     denied = Answer(status=403, code="AccessDenied")
@@ -109,7 +109,7 @@ def test_a_bucket_is_tried_by_every_right(server: FaultyServer, bucket: Bucket) 
         with pytest.raises(RefusedError, match=f"may not {verb}"):
             try_bucket(bucket, "HQ1")
     server.fault = lambda method, path: denied if method in ("DELETE", "POST") else None
-    assert not try_bucket(bucket, "HQ1")
+    assert not try_bucket(bucket, "HQ1").may_delete
 
 
 @pytest.mark.parametrize(
@@ -125,3 +125,24 @@ def test_an_address_has_bucket_and_prefix() -> None:
     assert parse_bucket("s3://images") == BucketAddress(bucket="images", prefix="")
     assert parse_bucket("s3://images/hq1/store/") == BucketAddress(bucket="images", prefix="hq1/store")
     assert str(parse_bucket("s3://images/hq1/")) == "s3://images/hq1"
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["127.0.0.1:9000", "http://127.0.0.1:99999", "http://key:secret@127.0.0.1:9", "http://a b:9", "ftp://a"]
+)
+def test_an_endpoint_that_is_none_is_refused_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    address = new_bucket().address
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(UsageError, match="the endpoint is no address") as caught:
+        Bucket(address).size("a")
+    assert "secret" not in caught.value.message
+
+
+def test_without_a_key_nothing_is_asked(server: FaultyServer, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    server.asked.clear()
+    with pytest.raises(UsageError, match="there is no key"):
+        bucket.size("a")
+    assert server.asked == []

@@ -108,6 +108,19 @@ def test_a_site_is_made_without_the_right_to_delete_and_says_what_comes_of_it(
     assert hq("doctor")["findings"] == []
 
 
+def test_a_second_home_on_one_store_is_warned_and_a_lost_one_has_its_content_again(
+    hq: Home, address: str, files: Path, tmp_path: Path
+) -> None:
+    hq("package", "add", files, "--name", "Image")
+    said = init(address, tmp_path / "again").err
+    assert "if it is in use, remove this one" in said
+    again = Home(code="HQ1", path=tmp_path / "again")
+    assert again("doctor", "--mend")["findings"][0]["mended"]
+    large = [one for one in bucket_of(hq).list("content") if one.size >= len(LARGE)]
+    again("package", "add", files, "--name", "Image")
+    assert [one for one in bucket_of(hq).list("content") if one.size >= len(LARGE)] == large
+
+
 def test_a_site_is_not_made_in_a_bucket_that_is_elsewhere(
     server: FaultyServer, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import random
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +17,14 @@ from journey import Home, exported, introduce, noise, run, sent, write_files
 from postgresql import new_database
 from s3_server import new_bucket
 
-from courier.errors import BusyError, DamagedError
+from courier.errors import BusyError, DamagedError, RefusedError
 from courier.site.catalog import open_catalogue
 from courier.site.objects.bucket import Bucket
+from courier.site.objects.checking import AT_ONCE
 from courier.site.objects.cross_check import content_size
 from courier.site.objects.store import ObjectStore
 from courier.site.store.content_store import Collected
+from courier.site.store.packs import MISSING
 from formats.blocks import BLOCK, DIGEST, block_count
 from formats.digest import sha256_hex
 from formats.documents.listing import ListingSummary
@@ -100,6 +104,53 @@ def test_packs_that_are_mostly_empty_are_copied_over(tested: ObjectPacksUnderTes
     assert collected.freed > 16 * 5_000
     for summary in kept:
         assert list(tested.store.verify(summary)) == []
+
+
+def test_contents_are_verified_several_at_once_and_a_sample_reads_few(
+    tested: ObjectPacksUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"{n:02}": noise(100_000, n) for n in range(20)}
+    summary = add(tested.store, files)
+    under_way, most, lock = 0, 0, threading.Lock()
+
+    def slow(method: str, path: str) -> None:
+        nonlocal under_way, most
+        with lock:
+            under_way += "/content/" in path
+            most = max(most, under_way)
+        time.sleep(0.05)
+        with lock:
+            under_way -= "/content/" in path
+
+    with faulty_s3() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+        server.fault = slow
+        there = ObjectStore(Bucket(tested.bucket.address), tested.catalogue, tested.store._folder, site="HQ1")
+        told: list[int] = []
+        assert list(there.verify(summary, told.append)) == []
+        assert sum(told) == summary.bytes
+        assert 3 <= most <= AT_ONCE
+        server.asked.clear()
+        chosen = {sha256_hex(data) for data in list(files.values())[:3]}
+        assert list(there.verify(summary, chosen=chosen.__contains__)) == []
+        assert len([path for _, path in server.asked if "/content/" in path]) == 3
+        server.fault = lambda method, path: Answer(status=403, code="AccessDenied") if "/content/" in path else None
+        with pytest.raises(RefusedError, match="may not read"):
+            list(there.verify(summary))
+
+
+def test_what_is_wrong_is_told_in_the_order_of_the_paths(tested: ObjectPacksUnderTest) -> None:
+    files = {"a": noise(100_000, 1), "b": b"small", "c": noise(2 << 20, 2), "d": noise(100_000, 3), "e": b"other"}
+    summary = add(tested.store, files)
+    for name in ("a", "b", "c"):
+        tested.replace(f"content/{sha256_hex(files[name])}", bytes(len(files[name])))
+    tested.replace(f"content/{sha256_hex(files['d'])}", None)
+    assert [(one.path, one.problem == MISSING) for one in tested.store.verify(summary)] == [
+        ("a", False),
+        ("b", False),
+        ("c", False),
+        ("d", True),
+    ]
 
 
 def test_a_reader_jumps_and_reads_on(tested: ObjectPacksUnderTest) -> None:

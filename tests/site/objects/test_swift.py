@@ -11,7 +11,7 @@ from swift_server import READER, clock_ahead, new_swift_bucket
 
 from courier.errors import NotFoundError, RefusedError
 from courier.site.objects.bucket import Bucket, BucketAddress
-from courier.site.objects.trial import try_bucket
+from courier.site.objects.trial import Trial, try_bucket
 
 LARGE = random.Random(1).randbytes(9 << 20)
 """So large that it goes up in two parts."""
@@ -24,6 +24,7 @@ def made(root: Path, code: str, bucket: Bucket) -> Home:
     return home
 
 
+@pytest.mark.long
 def test_a_parcel_goes_from_swift_to_swift(tmp_path: Path) -> None:
     hq, br = (made(tmp_path, code, new_swift_bucket()) for code in ("HQ1", "BR1"))
     introduce(tmp_path, hq, br)
@@ -42,10 +43,10 @@ def test_a_parcel_goes_from_swift_to_swift(tmp_path: Path) -> None:
 
 def test_a_prefix_belongs_to_the_site_that_tried_it_first_without_conditional_writes() -> None:
     bucket = new_swift_bucket()
-    assert try_bucket(bucket, "HQ1")
+    assert try_bucket(bucket, "HQ1") == Trial(may_delete=True, had_before=False)
     with pytest.raises(RefusedError, match="is the store of site HQ1"):
         try_bucket(bucket, "BR1")
-    assert try_bucket(bucket, "HQ1")
+    assert try_bucket(bucket, "HQ1") == Trial(may_delete=True, had_before=True)
 
 
 @pytest.mark.parametrize(
@@ -71,4 +72,4 @@ def test_a_clock_that_is_off_and_a_bucket_that_is_not_there_are_said() -> None:
         try_bucket(bucket, "HQ1")
     with pytest.raises(NotFoundError, match="there is no bucket elsewhere"):
         try_bucket(Bucket(BucketAddress(bucket="elsewhere", prefix=""), retry_seconds=1), "HQ1")
-    assert try_bucket(bucket, "HQ1")
+    assert try_bucket(bucket, "HQ1").may_delete

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import tracemalloc
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from courier.site.store import key_set
 from courier.site.store.key_set import KeySet
 
 
-@given(st.lists(st.binary(min_size=2, max_size=2)), st.lists(st.binary(min_size=2, max_size=2)))
-def test_it_holds_what_was_added_and_nothing_else(keys: list[bytes], others: list[bytes]) -> None:
+@given(
+    st.lists(st.binary(min_size=2, max_size=2)), st.lists(st.binary(min_size=2, max_size=2)), st.sampled_from([3, 1000])
+)
+def test_it_holds_what_was_added_and_nothing_else(keys: list[bytes], others: list[bytes], few: int) -> None:
     found, known = KeySet(2), list[bytes]()
-    for key in keys:
-        assert found.add(key) == (key not in known)
-        if key not in known:
-            known.append(key)
+    with mock.patch.object(key_set, "_FEW", few):
+        for key in keys:
+            assert found.add(key) == (key not in known)
+            if key not in known:
+                known.append(key)
     assert [found[number] for number in range(len(found))] == known
     assert [found.find(key) for key in known] == list(range(len(known)))
     assert [key in found for key in others] == [key in known for key in others]
