@@ -159,13 +159,19 @@ def _give(command: str, home: Path, random_: random.Random, due: float) -> Given
     )
 
 
-def operate(number: int, home: Path, commands: Sequence[tuple[float, str]], begin: float) -> list[Given]:
-    """Give commands, each with the seconds after ``begin`` when it is due; 0 for all: one after the other."""
+def get_ready(home: Path, together: Any) -> None:
+    """Load all modules in the process of an operator, and wait until every operator has: only then it begins."""
     # The command has signals end it in its own way; here they end the process.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
     _look_at_the_catalogue()
+    for command in MIX:
+        _give(command, home, random.Random(0), time.perf_counter())
+    together.wait()
+
+
+def operate(number: int, home: Path, commands: Sequence[tuple[float, str]], begin: float) -> list[Given]:
+    """Give commands, each with the seconds after ``begin`` when it is due; 0 for all: one after the other."""
     random_ = random.Random(number)
-    _give("package list", home, random_, time.perf_counter())  # the modules are loaded
     given = []
     offset = time.perf_counter() - time.time()
     for at, command in commands:
@@ -275,10 +281,11 @@ def _ms(values: Sequence[float], share: float) -> str:
 
 def _run(home: Path, operators: int, plans: Sequence[Sequence[tuple[float, str]]]) -> tuple[list[Given], float]:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(operators, mp_context=context) as pool:
+    ready = (home, context.Barrier(operators))
+    with ProcessPoolExecutor(operators, mp_context=context, initializer=get_ready, initargs=ready) as pool:
         for one in [pool.submit(time.sleep, 1.0) for _ in range(operators)]:
             one.result()  # every operator has a process of its own now
-        begin = time.time() + 3
+        begin = time.time() + 1
         jobs = [pool.submit(operate, number, home, plan, begin) for number, plan in enumerate(plans)]
         given = [one for job in jobs for one in job.result()]
     return given, time.time() - begin
