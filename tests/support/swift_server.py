@@ -32,10 +32,18 @@ _PYTHON = "/usr/bin/python3"
 
 @functools.cache
 def _folder() -> Path:
-    """Where Swift keeps everything; it goes with this process."""
-    folder = Path(tempfile.mkdtemp(prefix="swift-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    """Where Swift keeps everything; it goes with this process. What it knows of an object is in extended attributes."""
+    tried = []
+    for place in (tempfile.gettempdir(), os.environ["COURIER_TEST_DISK"]):
+        folder = Path(tempfile.mkdtemp(prefix="swift-", dir=place))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            os.setxattr(folder, "user.courier", b"tried")
+        except OSError as error:
+            tried.append(f"{place}: {error.strerror}")
+        else:
+            return folder
+    pytest.skip(f"Swift needs a folder with extended attributes ({'; '.join(tried)})")
 
 
 @functools.cache
@@ -43,10 +51,6 @@ def swift_endpoint() -> str:
     """The address of the server, which is started when it is first asked for, and ends with this process."""
     stock_file("/usr/lib/python3/dist-packages/swift/proxy/server.py")
     folder = _folder()
-    try:
-        os.setxattr(folder, "user.courier", b"tried")
-    except OSError as error:
-        pytest.skip(f"Swift keeps what it knows of an object in extended attributes, which {folder} has not: {error}")
     program = [_PYTHON, str(Path(__file__).with_name("swift_program.py")), str(folder)]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env={})
