@@ -196,7 +196,9 @@ def _say(console: Console, home: Path, done: Restored) -> None:
     console.say("The lost home must not be used again: two homes of one site would contradict each other.")
     following = ["courier channel sync"]
     if done.versions:
-        console.say(f"The store has no contents: {plural(done.versions, 'package version')} are to come again.")
+        console.say(
+            f"The store has no contents: those of {plural(done.versions, 'package version')} are to come again."
+        )
         following.append("courier package verify")
     for parcel in done.forgotten:
         console.say(f"{parcel} was not built yet, and is forgotten: create it again.")

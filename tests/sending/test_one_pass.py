@@ -78,7 +78,7 @@ def test_stock_tools_read_the_volumes(sites: Sites) -> None:
         volume = unpacked / image.name
         volume.mkdir(parents=True)
         subprocess.run(
-            [stock_tool("xorriso"), "-osirrox", "on", "-indev", image, "-extract", "/", volume],
+            [stock_tool("xorriso"), "-osirrox", "on", "-indev", f"stdio:{image}", "-extract", "/", volume],
             check=True,
             capture_output=True,
         )
