@@ -132,15 +132,19 @@ def courier(home: Path, *, processors: Iterable[int] | None = None) -> Callable[
     return type_in
 
 
-def two_sites(root: Path) -> tuple[Path, Path]:
-    """The homes of two new sites, HQ1 and BR1, that know each other and share a folder."""
+def two_sites(root: Path, *, catalogue: str = "") -> tuple[Path, Path]:
+    """The homes of two new sites, HQ1 and BR1, that know each other and share a folder.
+
+    ``catalogue``: the address of the database that HQ1 keeps its catalogue in; empty for a file in its home.
+    """
     root.mkdir(parents=True, exist_ok=True)
     share = root / "share"
     share.mkdir()
     homes = root / "HQ1", root / "BR1"
     for home in homes:
         site = courier(home)
-        site("init", "--site", home.name, "--name", home.name)
+        where = ("--catalogue", catalogue) if catalogue and home == homes[0] else ()
+        site("init", "--site", home.name, "--name", home.name, *where)
         site("site", "card", "--out", root / f"{home.name}.card")
     for home, other in (homes, homes[::-1]):
         site = courier(home)

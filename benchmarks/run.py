@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import rows_cluster
 import rows_compressed
 import rows_large
 import rows_network
@@ -36,6 +37,8 @@ SECTIONS: dict[str, Callable[[Path, Machine, bool], Iterator[Row]]] = {
     "parity": rows_parity.rows,
     "plan": rows_network.plan_rows,
     "channel": rows_network.channel_rows,
+    "cluster": rows_cluster.rows,
+    "catalogue": rows_cluster.catalogue_rows,
 }
 
 

@@ -1,4 +1,4 @@
-"""``courier cluster``: workers that build parcels together."""
+"""``courier cluster``: workers that do a part of the long work of commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from courier.cli.command import command, console_of, group
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-app = group("Workers that build parcels together.")
+app = group("Workers that build, verify and import together.")
 
 CLUSTER = Annotated[
     str | None,
@@ -21,7 +21,7 @@ CLUSTER = Annotated[
         "--cluster",
         metavar="ADDRESS",
         envvar="COURIER_CLUSTER",
-        help="Workers to build with: processes:N of this computer, or tcp://HOST:8786 of a Dask cluster.",
+        help="Workers to share the work: processes:N of this computer, or tcp://HOST:8786 of a Dask cluster.",
     ),
 ]
 
@@ -32,7 +32,7 @@ def workers_of(address: str | None) -> Iterator[Executor | None]:
     if not address:
         yield None
         return
-    from courier.sending.workers.executor import open_workers
+    from courier.site.workers.executor import open_workers
 
     with open_workers(address) as executor:
         yield executor
@@ -53,7 +53,7 @@ def run(
     the home of the site at the same path. Whoever reaches the scheduler can run programs as you: keep it to a network
     of your own, or use TLS as Dask describes it.
     """
-    from courier.sending.workers.local_cluster import run_cluster
+    from courier.site.workers.local_cluster import run_cluster
 
     console = console_of(context)
 

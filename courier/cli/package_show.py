@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from courier.cli.cluster import CLUSTER, workers_of
 from courier.cli.command import command, console_of, group
 from courier.cli.console import SHOWN, time_text
 from courier.cli.package_version import REFERENCE, describe
@@ -114,6 +115,7 @@ def _how_to_have_it_signed(source: str, *, is_pinned: bool) -> str:
         "courier package verify",
         "courier package verify HQ100001:3",
         "courier package verify --read-data-subset 5%",
+        "courier package verify --cluster processes:4",
     ],
 )
 def verify(
@@ -130,11 +132,12 @@ def verify(
             help="Read only this share of the contents, others each time, such as 5%; all must be there.",
         ),
     ] = "100%",
+    cluster: CLUSTER = None,
 ) -> None:
     """Read the stored content again and compare it with its digests."""
     from courier.errors import DamagedError
     from courier.packages.verify import LISTING, verify_packages
-    from courier.site.store.packs import MISSING as CONTENT_MISSING
+    from courier.site.store.content_store import MISSING as CONTENT_MISSING
 
     def what(listings: int, files: int) -> str:
         named = [plural(listings, "listing")] * bool(listings) + [plural(files, "file")] * bool(files)
@@ -143,8 +146,8 @@ def verify(
     console = console_of(context)
     share = _share(read_data_subset)
     with console.site() as site:
-        with console.phases() as progress:
-            results = verify_packages(site, reference, progress, share=share)
+        with workers_of(cluster) as executor, console.phases() as progress:
+            results = verify_packages(site, reference, progress, share=share, executor=executor)
         listings, files, lost = 0, 0, 0
         documents = []
         for stored, findings in results:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from courier.cli.by_rule import distribute_by_rule
+from courier.cli.cluster import CLUSTER, workers_of
 from courier.cli.command import PARCEL, command, console_of, group
 from courier.cli.received_parcel import medium_text, parcel_status, say_status, say_volume, volume_result
 from courier.cli.seals import SEALS_FILE, read_seals
@@ -52,12 +53,14 @@ def receive(
         bool, typer.Option("--hold", help="Do not import before the operator gives: courier parcel import PARCEL.")
     ] = False,
     progressive: PROGRESSIVE = None,
+    cluster: CLUSTER = None,
 ) -> None:
     """Receive volumes, and import the parcel once it is complete.
 
     Volumes may come in any order and any number of times. The import also waits until the network has said the same as
     the media. With --progressive each package is imported as soon as all of it is here, before the rest comes. Several
-    of these commands may read different volumes of one parcel at once; the last one imports it.
+    of these commands may read different volumes of one parcel at once; the last one imports it. With --cluster workers
+    unpack what was gathered; what is imported straight from its media needs none.
     """
     from courier.receiving.incomplete import damage_left
     from courier.receiving.receive import receive_media
@@ -78,7 +81,7 @@ def receive(
         console.note(text)
 
     with console.site() as site:
-        with console.phases() as progress:
+        with workers_of(cluster) as executor, console.phases() as progress:
             done = receive_media(
                 site,
                 media,
@@ -89,6 +92,7 @@ def receive(
                 received=received,
                 ask=console.change_media,
                 note=note,
+                executor=executor,
             )
         parcels = [parcel_status(status) for status in done.parcels]
         volumes = [volume_result(volume) for volume in done.volumes]
@@ -108,8 +112,18 @@ def receive(
         console.result(document)
 
 
-@command(app, "import", examples=["courier parcel import HQ1-000042", "courier parcel import HQ1-000042 --progressive"])
-def import_(context: typer.Context, *, parcel: PARCEL, progressive: PROGRESSIVE = None) -> None:
+@command(
+    app,
+    "import",
+    examples=[
+        "courier parcel import HQ1-000042",
+        "courier parcel import HQ1-000042 --progressive",
+        "courier parcel import HQ1-000042 --cluster processes:4",
+    ],
+)
+def import_(
+    context: typer.Context, *, parcel: PARCEL, progressive: PROGRESSIVE = None, cluster: CLUSTER = None
+) -> None:
     """Import a complete parcel that was held, all or nothing.
 
     With --progressive: each package that is all here, before the rest of the parcel comes; the rest follows by itself.
@@ -129,8 +143,8 @@ def import_(context: typer.Context, *, parcel: PARCEL, progressive: PROGRESSIVE 
             if not Spool.exists(folder):
                 raise NotFoundError(f"nothing of {parcel} is waiting here", hint="courier parcel receive MEDIUM")
             choose_progressive(folder, progressive=progressive)
-        with console.phases() as progress:
-            status = complete_parcel(site, parcel, build, release=True, progress=progress)
+        with workers_of(cluster) as executor, console.phases() as progress:
+            status = complete_parcel(site, parcel, build, release=True, progress=progress, executor=executor)
         say_status(console, status)
         if error := not_imported(status):
             console.error(error, parcel_status(status))

@@ -32,11 +32,11 @@ def list_(context: typer.Context) -> None:
         with site.catalogue.reading() as connection:
             sent, received = parcels.all_sent(connection), parcels.all_received(connection)
             urgency = _announced_priorities(connection)
-            goes_to = {s.parcel: parcels.destinations(connection, s.parcel) for s in sent}
+            goes_to = parcels.all_destinations(connection)
         rows = [
             (
                 s.parcel,
-                "to " + ", ".join(d.site for d in goes_to[s.parcel]),
+                "to " + ", ".join(d.site for d in goes_to.get(s.parcel, ())),
                 s.state,
                 s.priority,
                 time_text(s.created_ns),
@@ -55,7 +55,7 @@ def list_(context: typer.Context) -> None:
                     {
                         "parcel_id": s.parcel,
                         "state": s.state,
-                        "to": [d.site for d in goes_to[s.parcel]],
+                        "to": [d.site for d in goes_to.get(s.parcel, ())],
                         "priority": s.priority,
                         "since": format_time(s.created_ns),
                     }

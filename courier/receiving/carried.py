@@ -9,8 +9,10 @@ its digests, and only then left as it is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
+from courier.site.store.block_sums import BlockSums
 from courier.site.store.content_store import IncomingContent, Staging, StoredContent
 from courier.site.store.key_set import KeySet
 from courier.uncached import PIECE, Pieces
@@ -72,6 +74,36 @@ class CarriedContents:
             if not content.finish(member.sha256, self._tables.get(bytes.fromhex(member.sha256), "")):
                 raise DigestMismatchError("content differs from its signed SHA-256 or block table", place=place)
             self._whole.add(_key(member.sha256, member.of))
+
+    def take_file(self, path: Path, member: MemberRecord, sums: BlockSums | None, place: str) -> None:
+        """Take in a whole content from the file at ``path``, whose bytes were compared with its SHA-256.
+
+        ``sums``: of its blocks; None for a content of one block or less. Raises `FormatError`, which names ``place``.
+        """
+        blocks = sums.sha256 if sums else ""
+        self._check_table(member, blocks, place)
+        self._staging.take_file(path, StoredContent(sha256=member.sha256, size=member.of, blocks=blocks), sums)
+        self._whole.add(_key(member.sha256, member.of))
+
+    def take_compared(self, member: MemberRecord, sums: BlockSums | None, place: str) -> None:
+        """Count a whole content that came, and is held already: both were compared with its SHA-256.
+
+        ``sums`` and ``place`` as for `take_file`.
+        """
+        self._check_table(member, sums.sha256 if sums else "", place)
+        self._whole.add(_key(member.sha256, member.of))
+
+    def take_small(self, data: bytes, member: MemberRecord, place: str) -> None:
+        """Take in a whole content that is in memory; raises `FormatError`, which names ``place``."""
+        came = self._staging.add_bytes(data)
+        if (came.sha256, came.size) != (member.sha256, member.of):
+            raise DigestMismatchError("content differs from its signed SHA-256", place=place)
+        self._check_table(member, came.blocks, place)
+        self._whole.add(_key(member.sha256, member.of))
+
+    def _check_table(self, member: MemberRecord, blocks: str, place: str) -> None:
+        if self._tables.get(bytes.fromhex(member.sha256), blocks) != blocks:
+            raise DigestMismatchError("content differs from its signed block table", place=place)
 
     def take_made(self, sha256: str, size: int, pieces: Iterable[bytes], place: str) -> None:
         """Take in a content that is made here, or came beside the parcel; raises `FormatError`, which names ``place``.

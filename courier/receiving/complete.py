@@ -7,6 +7,7 @@ then it is imported, all or nothing. Of a parcel that is imported progressively,
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from courier.errors import CourierError, RefusedError
 from courier.files import naming_space, remove_tree
@@ -44,27 +45,39 @@ from courier.site.outbox import withdraw_request
 from courier.text import plural
 from formats.documents.packing import PackingList
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
 
 def complete_parcel(
-    site: Site, parcel: str, build: str, *, release: bool = False, progress: Progress = SILENT
+    site: Site,
+    parcel: str,
+    build: str,
+    *,
+    release: bool = False,
+    progress: Progress = SILENT,
+    executor: Executor | None = None,
 ) -> ParcelStatus:
     """Bring a parcel as far as it goes now: held when complete, imported when all agrees.
 
     ``release``: the operator asks for the import, so a hold ends; `BusyError` where others are at work on the parcel.
-    Else it is for them to go on with it, and the status says so. Raises what stands against the import.
+    Else it is for them to go on with it, and the status says so. ``executor``: workers that unpack what is imported.
+    Raises what stands against the import.
     """
     received_row(site, parcel, build)
     try:
         patience = 0.0 if release else SPOOL_SECONDS
         with alone_with_spool(site, site.incoming(parcel, build), patience=patience):
-            return _complete_alone(site, parcel, build, release=release, progress=progress)
+            return _complete_alone(site, parcel, build, release=release, progress=progress, executor=executor)
     except (OthersGatherError, SpoolInUseError) as others:
         if release:
             raise
         return replace(status_of(site, parcel, build), elsewhere=others.message)
 
 
-def _complete_alone(site: Site, parcel: str, build: str, *, release: bool, progress: Progress) -> ParcelStatus:
+def _complete_alone(
+    site: Site, parcel: str, build: str, *, release: bool, progress: Progress, executor: Executor | None
+) -> ParcelStatus:
     row = received_row(site, parcel, build)
     folder = site.incoming(parcel, build)
     if row.state == ReceivedState.IMPORTED:
@@ -75,7 +88,7 @@ def _complete_alone(site: Site, parcel: str, build: str, *, release: bool, progr
         if release:
             raise refused_here(parcel)
     elif row.state not in NOTHING_HERE and Spool.exists(folder):
-        return _complete(site, row, Spool.open(folder), release=release, progress=progress)
+        return _complete(site, row, Spool.open(folder), release=release, progress=progress, executor=executor)
     return status_of(site, parcel, build)
 
 
@@ -139,7 +152,13 @@ def _spool_that_goes_on(site: Site, row: ReceivedParcel) -> Spool | None:
 
 
 def _complete(
-    site: Site, row: ReceivedParcel, spool: Spool, *, release: bool = False, progress: Progress = SILENT
+    site: Site,
+    row: ReceivedParcel,
+    spool: Spool,
+    *,
+    release: bool = False,
+    progress: Progress = SILENT,
+    executor: Executor | None = None,
 ) -> ParcelStatus:
     mended = 0
     hold = bool(row.hold) and not release
@@ -149,27 +168,27 @@ def _complete(
     if not spool.complete:
         mended = _mend(site, spool)
         if not spool.complete:
-            part = import_ready(site, row, spool, hold=hold, progress=progress)
+            part = import_ready(site, row, spool, hold=hold, progress=progress, executor=executor)
             return replace(status_of(site, row.parcel, row.build), mended=mended, imported=part)
     _note_complete(site, row, hold=hold)
     try:
         admission = admission_of(site, spool, hold=hold)
     except CourierError:
         # What is refused of one package stops no other.
-        import_ready(site, row, spool, hold=hold, progress=progress)
+        import_ready(site, row, spool, hold=hold, progress=progress, executor=executor)
         raise
     if admission.awaiting:
         if not hold and _reports_itself(site, spool.packing, admission):
             report_arrival(site, row.parcel, row.build, {})
             admission = admission_of(site, spool, hold=hold)
         _note(site, row, ReceivedEvent.HELD, "; ".join(admission.awaiting))
-        part = import_ready(site, row, spool, hold=hold, progress=progress)
+        part = import_ready(site, row, spool, hold=hold, progress=progress, executor=executor)
         return replace(status_from_spool(site, spool, admission), mended=mended, imported=part)
     _note(site, row, ReceivedEvent.COMPLETE, "media and network agree")
     try:
-        imported = _import(site, row, spool, admission, progress)
+        imported = _import(site, row, spool, admission, progress, executor)
     except RefusedError:
-        import_ready(site, row, spool, hold=hold, progress=progress)
+        import_ready(site, row, spool, hold=hold, progress=progress, executor=executor)
         raise
     return replace(status_of(site, row.parcel, row.build), imported=imported, mended=mended)
 
@@ -199,10 +218,12 @@ def _note(site: Site, row: ReceivedParcel, event: ReceivedEvent, text: str) -> N
         received_event(connection, site, row.parcel, row.build, event, text, quiet=True)
 
 
-def _import(site: Site, row: ReceivedParcel, spool: Spool, admission: Admission, progress: Progress) -> ImportedParcel:
+def _import(
+    site: Site, row: ReceivedParcel, spool: Spool, admission: Admission, progress: Progress, executor: Executor | None
+) -> ImportedParcel:
     before = imported_before(received_row(site, row.parcel, row.build))
     progress.begin("Importing", sum(file.size for file in spool.packing.archives))
-    return import_parcel(site, spool, admission, progress=progress, part=Part(before=before))
+    return import_parcel(site, spool, admission, progress=progress, part=Part(before=before), executor=executor)
 
 
 def _mend(site: Site, spool: Spool) -> int:

@@ -51,6 +51,8 @@ from formats.errors import FormatError, UnexpectedError
 from formats.holes import hole_bytes
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from sqlalchemy import Connection
 
 _BATCH = 10_000
@@ -124,13 +126,15 @@ def import_parcel(
     progress: Progress = SILENT,
     arrived: Callable[[Connection, CustodyBook], None] = lambda _connection, _book: None,
     part: Part = WHOLE,
+    executor: Executor | None = None,
 ) -> ImportedParcel:
     """Import a complete, admitted parcel, or a ``part`` of which all archives are here.
 
     Raises `RefusedError` or `DamagedError`, with the store as it was. The spool goes with the last package.
     ``open_archive`` opens an archive by its index, where that is not to be read from the spool. ``progress`` is
     told the bytes of each archive once it is staged. ``arrived`` records
-    what came, in the transaction that records the import, and in the custody ledger.
+    what came, in the transaction that records the import, and in the custody ledger. With an ``executor`` its workers
+    unpack what is read from the spool; see `courier.receiving.import_workers`.
     """
     packing = spool.packing
     site.unlock()
@@ -156,15 +160,21 @@ def import_parcel(
                 headers = [header for header in every if part.takes((header.package, header.version))]
                 carried = CarriedContents(staging, headers, only=not part.is_all)
                 delta = _checked_delta(site, spool, identities, staging)
-                _stage_archives(
-                    packing,
-                    contents,
-                    carried,
-                    open_archive or one_stream(spool.open_file),
-                    identities,
-                    progress,
-                    delta,
-                )
+                if executor is not None and open_archive is None:
+                    from courier.receiving.import_workers import UnpackedArchives
+
+                    given = UnpackedArchives(site, spool, carried, identities, delta, staging.side_folder())
+                    given.stage(executor, contents, progress)
+                else:
+                    _stage_archives(
+                        packing,
+                        contents,
+                        carried,
+                        open_archive or one_stream(spool.open_file),
+                        identities,
+                        progress,
+                        delta,
+                    )
                 _stage_made(packing, contents, carried, delta)
             carried.check_complete()
         except FormatError as error:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from courier.errors import CourierError, RefusedError, explain
 from courier.files import write_atomic
@@ -31,6 +32,9 @@ from courier.site.catalog import parcels
 from courier.site.catalog.parcels import ReceivedParcel
 from courier.site.home import Site
 from formats.errors import FormatError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 CHOICE = "progressive"
 """Name of the file in a spool that says whether packages are imported before the rest comes."""
@@ -141,7 +145,7 @@ def _unvouched(site: Site, spool: Spool, items: Set[PackageVersion]) -> dict[Pac
 
 
 def import_ready(
-    site: Site, row: ReceivedParcel, spool: Spool, *, hold: bool, progress: Progress
+    site: Site, row: ReceivedParcel, spool: Spool, *, hold: bool, progress: Progress, executor: Executor | None = None
 ) -> ImportedParcel | None:
     """Import every package of a parcel that is ready; return what became of them, None where none was.
 
@@ -158,20 +162,23 @@ def import_ready(
         return None
     now = package_states(site, spool, found[0], hold=hold)
     ready = frozenset((one.package, one.version) for one in now.packages if one.is_ready)
-    done = _import(site, spool, now.admission, Part(before=imported_before(found[0]), chosen=ready), progress)
+    part = Part(before=imported_before(found[0]), chosen=ready)
+    done = _import(site, spool, now.admission, part, progress, executor)
     if done is not None and done.left:
         write_atomic(spool.folder / EXPANDED, str(expanded_bytes(site, spool.packing, spool.contents())).encode())
     return done
 
 
-def _import(site: Site, spool: Spool, admission: Admission, part: Part, progress: Progress) -> ImportedParcel | None:
+def _import(
+    site: Site, spool: Spool, admission: Admission, part: Part, progress: Progress, executor: Executor | None
+) -> ImportedParcel | None:
     """Import the chosen packages together or, where one of them is refused, one by one."""
     if not part.chosen:
         return None
     parcel = spool.packing.parcel
     progress.begin("Importing", sum(file.size for file in spool.packing.archives))
     try:
-        return import_parcel(site, spool, admission, progress=progress, part=part)
+        return import_parcel(site, spool, admission, progress=progress, part=part, executor=executor)
     except RefusedError as error:
         if len(part.chosen) == 1:
             _note_refused(site, parcel, {next(iter(part.chosen)): error})
@@ -182,7 +189,7 @@ def _import(site: Site, spool: Spool, admission: Admission, part: Part, progress
     for one in sorted(part.chosen):
         try:
             alone = Part(before=before, chosen=frozenset({one}))
-            taken = import_parcel(site, spool, admission, progress=progress, part=alone)
+            taken = import_parcel(site, spool, admission, progress=progress, part=alone, executor=executor)
         except RefusedError as error:
             refused[one] = error
         else:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from courier.errors import CourierError
 from courier.files import make_folder, naming_space
@@ -36,6 +37,9 @@ from courier.receiving.volume_result import VolumeResult
 from courier.site.home import Site
 from courier.site.scratch import scratch, sweep_left
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Received:
@@ -57,6 +61,7 @@ def receive_media(
     received: Callable[[VolumeResult], None] = lambda _: None,
     ask: Ask = nobody,
     note: Note = lambda _: None,
+    executor: Executor | None = None,
 ) -> Received:
     """Receive every volume at ``paths``; then import what is complete and agreed, unless ``hold``.
 
@@ -64,7 +69,8 @@ def receive_media(
     else as the site's policy says. One bad medium does not stop the others: its error is among ``failures``.
     ``progress`` is told bytes that were read, ``looking`` with each medium and its documents as soon as these are
     verified, ``received`` with the result of each medium. ``ask`` has a person put in the next reel of a tape, ``note``
-    is told what lies beside the volumes.
+    is told what lies beside the volumes. ``executor``: workers that unpack what gathered in the spool; what is imported
+    straight from its media needs none.
     """
     media = find_all_media(paths, ask, note)
     site.unlock()
@@ -77,6 +83,7 @@ def receive_media(
             progress=progress,
             looking=looking,
             received=received,
+            executor=executor,
         )
         read = 0
         if not hold:
@@ -117,6 +124,7 @@ class _Run:
     progress: Progress
     looking: Callable[[Medium, VolumeDocuments], None]
     received: Callable[[VolumeResult], None]
+    executor: Executor | None
     results: list[VolumeResult] = field(default_factory=list)
     failures: list[tuple[str, CourierError]] = field(default_factory=list)
     opened: OpenSpools = field(default_factory=OpenSpools)
@@ -158,7 +166,9 @@ class _Run:
             if self.progressive is not None and Spool.exists(folder):
                 choose_progressive(folder, progressive=self.progressive)
             try:
-                statuses.append(complete_parcel(self.site, parcel, build, progress=self.progress))
+                statuses.append(
+                    complete_parcel(self.site, parcel, build, progress=self.progress, executor=self.executor)
+                )
             except CourierError as error:
                 self.failures.append((parcel, error))
                 statuses.append(status_of(self.site, parcel, build))

@@ -117,18 +117,12 @@ def build_parcel(
 
 
 def _workers(site: Site, plan: ParcelPlan, folder: Path, executor: Executor) -> Workers:
-    from courier import __version__
-    from courier.sending.workers.spread import Workers, new_mark
+    from courier.sending.workers.spread import Workers
     from courier.sending.workers.tasks import BuildPlace
+    from courier.site.workers.work_place import WorkPlace
 
-    place = BuildPlace(
-        home=site.home,
-        folder=folder,
-        mark=new_mark(),
-        release=__version__,
-        level=plan.level,
-        recipients=tuple(plan.recipients),
-    )
+    at = WorkPlace.in_folder(site, folder)
+    place = BuildPlace(at=at, folder=folder, level=plan.level, recipients=tuple(plan.recipients))
     return Workers(executor=executor, place=place)
 
 

@@ -40,16 +40,16 @@ def keep_quota(site: Site, *, coming: int = 0) -> Retained:
     quota = site.settings.parcel_quota
     with site.catalogue.reading() as connection:
         sent = parcels.all_sent(connection)
-        to = {one.parcel: parcels.destinations(connection, one.parcel) for one in sent}
+        to = parcels.all_destinations(connection) if quota else {}
     sizes = {one.parcel: size for one in sent if (size := disk_bytes(site, one.parcel))}
     total, discarded = sum(sizes.values()), []
     if quota:
         confirmed = [
-            (max(d.confirmed_ns or 0 for d in to[one.parcel]), one.parcel)
+            (max((d.confirmed_ns or 0 for d in to.get(one.parcel, ())), default=0), one.parcel)
             for one in sent
             if one.parcel in sizes
             and one.state == SentState.CONFIRMED
-            and all(d.receipt is not None for d in to[one.parcel])
+            and all(d.receipt is not None for d in to.get(one.parcel, ()))
         ]
         for _, parcel in sorted(confirmed):
             if total + coming <= quota:

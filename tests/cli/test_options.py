@@ -77,7 +77,7 @@ def typed(sites: Sites, path: tuple[str, ...], command: Any, option: Any, value:
         **{"file": FIXTURES / "boot.wim", "computer": "PC1", "into": sites.root / "into", "migration": "0" * 32},
         **{"key": "media", "value": "bd25"},
         **{"addresses": FIXTURES, "cards": sites.root / "HQ1.card", "folder": sites.root / "branch"},
-        **{"sequence": FIXTURES / "boot.wim"},
+        **{"sequence": FIXTURES / "boot.wim", "media": FIXTURES},
     }
     more = {"parcel create": ["--capacity", SMALL], "channel serve": ["--behind-proxy"]}.get(" ".join(path), [])
     words: list[object] = [*path, *([] if option.name == "capacity" else more)]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import replace
@@ -17,15 +16,17 @@ from typing import Any
 
 import pytest
 from journey import Home, Sites, add, digests_of, make_sites, noise, write_files
+from worker_pools import Failing, running_cluster
 
 from courier.errors import CourierError, DamagedError, RefusedError, UnreachableError, UsageError
 from courier.parcel.parity_plan import Redundancy
 from courier.sending.build import build_parcel
 from courier.sending.plan import ParcelRequest, plan_parcel
-from courier.sending.workers.executor import open_workers
-from courier.sending.workers.tasks import BuildPlace, Failure, build_archive
+from courier.sending.workers.tasks import BuildPlace, build_archive
 from courier.site.clock import now
 from courier.site.home import open_site
+from courier.site.workers.executor import open_workers
+from courier.site.workers.work_place import MARK, Failure, WorkPlace
 
 TEXT = b"".join(b"line %d of a text that shrinks\n" % n for n in range(40_000))
 
@@ -94,22 +95,6 @@ def test_processes_of_this_computer_are_workers(hq: Home, tmp_path: Path) -> Non
         assert build(twin, workers) == build(hq, None)
 
 
-class Failing(ThreadPoolExecutor):
-    """Workers of which the third task, and all after it, end with an error."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(1)
-        self.error, self.count = error, 0
-
-    def submit(self, task: Any, /, *arguments: Any, **more: Any) -> Future[Any]:
-        self.count += 1
-        if self.count < 3:
-            return super().submit(task, *arguments, **more)
-        lost: Future[Any] = Future()
-        lost.set_exception(self.error)
-        return lost
-
-
 def test_lost_workers_cost_time_only(hq: Home, tmp_path: Path) -> None:
     twin = Home(code="HQ1", path=tmp_path / "twin")
     subprocess.run(["cp", "-a", hq.path, twin.path], check=True)
@@ -133,10 +118,10 @@ def test_a_damaged_content_is_found_by_a_worker(hq: Home, compress: str) -> None
 def test_a_worker_refuses_what_is_not_its_home_or_release(hq: Home, tmp_path: Path) -> None:
     folder = tmp_path / "HQ1-000001"
     folder.mkdir()
-    place = BuildPlace(home=hq.path, folder=folder, mark="m", release="0", level=3, recipients=())
+    at = WorkPlace(home=hq.path, marked=folder / MARK, mark="m", release="0")
     archive: Any = None
-    for changed, said in ((place, "runs release"), (replace(place, release=_release()), "does not see")):
-        failure = build_archive(changed, archive)
+    for changed, said in ((at, "runs release"), (replace(at, release=_release()), "does not see")):
+        failure = build_archive(BuildPlace(at=changed, folder=folder, level=3, recipients=()), archive)
         assert isinstance(failure, Failure)
         assert isinstance(failure.error(), RefusedError)
         assert said in failure.error().message
@@ -163,15 +148,8 @@ def test_an_address_of_no_workers_is_refused(address: str) -> None:
 @pytest.fixture
 def cluster() -> Iterator[str]:
     """The address of a running cluster of two workers."""
-    command = [sys.executable, "-m", "courier", "cluster", "run", "--workers", "2", "--bind", "127.0.0.1:0"]
-    with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
-        said = ""
-        while '"address"' not in said:
-            said = running.stdout.readline()
-            assert said, "the cluster did not start"
-        yield said.split('"')[3]
-        running.send_signal(signal.SIGTERM)
+    with running_cluster() as running:
+        yield running.address
 
 
 @pytest.mark.long

@@ -46,15 +46,18 @@ class Server:
 
 
 @contextlib.contextmanager
-def running_postgresql() -> Iterator[str]:
-    """Run a server for the block; gives its URL, with ``{}`` for the database."""
-    with running_server() as server:
+def running_postgresql(*, flushed: bool = False) -> Iterator[str]:
+    """Run a server for the block; gives its URL, with ``{}`` for the database.
+
+    ``flushed``: its commits are on the disk when it says so, as in use; tests do not wait for that.
+    """
+    with running_server(flushed=flushed) as server:
         yield server.url
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[Server]:
-    """Run a server for the block. It has to be running at the end too."""
+def running_server(*, flushed: bool = False) -> Iterator[Server]:
+    """Run a server for the block. It has to be running at the end too. ``flushed``: see `running_postgresql`."""
     initdb = stock_tool("initdb")
     pytest.importorskip("psycopg")
     # Not below pytest's folder, which only its owner may enter; and the path of a socket is short.
@@ -64,7 +67,9 @@ def running_server() -> Iterator[Server]:
         user = "postgres"
         shutil.chown(root, "postgres")
     data, log = str(root / "data"), str(root / "log")
-    options = f"-c listen_addresses= -c unix_socket_directories={root} -c fsync=off -c max_connections=60"
+    options = f"-c listen_addresses= -c unix_socket_directories={root} -c max_connections=60"
+    if not flushed:
+        options += " -c fsync=off"
 
     def run(*command: str) -> None:
         as_user = _as_server_user(list(command))

@@ -6,25 +6,15 @@ the same to the byte, and whatever happens to a worker costs time only.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Collection, Mapping
-from concurrent.futures import CancelledError, Executor, Future, as_completed
+from collections.abc import Collection
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
 
-from courier.error_codes import Code
-from courier.errors import UnreachableError
-from courier.files import write_atomic
 from courier.parcel.archive_plan import PlannedArchive
 from courier.parcel.parity_repair import ParcelParity
 from courier.progress import Progress
-from courier.sending.workers.tasks import (
-    MARK,
-    BuildPlace,
-    Failure,
-    build_archive,
-    make_parity_group,
-)
+from courier.sending.workers.tasks import BuildPlace, build_archive, make_parity_group
+from courier.site.workers.spread import Task, spread
 from formats.documents.packing import PackingList
 
 
@@ -40,13 +30,13 @@ class Workers:
 
         Raises what a worker raised, and `UnreachableError` where the workers themselves were lost.
         """
-        write_atomic(self.place.folder / MARK, self.place.mark.encode())
         progress.begin("Building with workers", sum(m.length for archive in archives for m in archive.members))
-        made: dict[Future[Any], int] = {
-            self.executor.submit(build_archive, self.place, archive): sum(m.length for m in archive.members)
+        tasks = (
+            Task(about=archive, function=build_archive, arguments=(self.place, archive), items=len(archive.members))
             for archive in archives
-        }
-        self._await(made, progress)
+        )
+        for archive, _ in spread(self.executor, tasks):
+            progress(sum(member.length for member in archive.members))
 
     def make_parity(self, packing: PackingList, progress: Progress) -> None:
         """Have the parity files of a packing list made; those that read others' come after these."""
@@ -60,43 +50,11 @@ class Workers:
                 if not to_come & {file for column in group.files[: group.geometry.data] for file in column}
             ]
             assert ready, "a group of parity reads only archives and the parity of earlier groups"
-            made = {
-                self.executor.submit(make_parity_group, self.place, packing, number): sum(
-                    packing.files()[file].size for column in group.files[group.geometry.data :] for file in column
-                )
+            tasks = (
+                Task(about=group, function=make_parity_group, arguments=(self.place, packing, number))
                 for number, group in ready
-            }
-            self._await(made, progress)
+            )
+            for group, _ in spread(self.executor, tasks):
+                made = (file for column in group.files[group.geometry.data :] for file in column)
+                progress(sum(packing.files()[file].size for file in made))
             left = [one for one in left if one not in ready]
-
-    def _await(self, futures: Mapping[Future[Any], int], progress: Progress) -> None:
-        try:
-            for future in as_completed(futures):
-                outcome = future.result()
-                if isinstance(outcome, Failure):
-                    raise outcome.error()
-                progress(futures[future])
-        except BaseException as error:
-            for future in futures:
-                future.cancel()
-            if _is_loss(error):
-                raise UnreachableError(
-                    f"the workers were lost: {type(error).__name__}",
-                    hint="start them again and give the same command: what is finished stays; or give it without "
-                    "--cluster",
-                    code=Code.CLUSTER,
-                ) from None
-            raise
-
-
-def _is_loss(error: BaseException) -> bool:
-    """Whether an error is one of the executor: a worker that was killed, or a scheduler that is gone."""
-    if isinstance(error, CancelledError):
-        return True
-    kinds = {"BrokenProcessPool", "KilledWorker", "FutureCancelledError", "CommClosedError", "FuturesCancelledError"}
-    return type(error).__name__ in kinds
-
-
-def new_mark() -> str:
-    """What a worker has to find in the folder of a parcel."""
-    return secrets.token_hex(16)

@@ -18,7 +18,8 @@ from courier.site.catalog.objects import Place
 from courier.site.objects.bucket import Bucket
 from courier.site.objects.windows import WINDOW
 from courier.site.store.block_sums import ContentHasher, sums_size
-from courier.site.store.packs import DIFFERS, MISSING
+from courier.site.store.content_store import MISSING
+from courier.site.store.packs import DIFFERS
 
 AT_ONCE = 8
 """Objects that are read at once; each takes some 16 MiB of memory."""

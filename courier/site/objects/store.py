@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
@@ -32,15 +32,11 @@ from courier.site.objects.object_staging import HeldContents, ObjectStaging
 from courier.site.objects.trial import check_owner
 from courier.site.objects.windows import PackWindows
 from courier.site.store.block_sums import BlockSums, needs_table, sums_size
-from courier.site.store.content_store import Collected, Finding, Staging, StoredContent, StoreSpace
+from courier.site.store.content_store import BATCH, MISSING, Collected, Staging, StoredContent, StoreSpace
 from courier.site.store.large_contents import ADD_AGAIN
 from courier.site.store.pack_file import LARGEST
-from courier.site.store.packs import MISSING
 from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing_rows
 from formats.errors import FormatError
-
-_BATCH = 10_000
-"""Entries of a listing that are verified together: so many are put into the order of the packs."""
 
 
 class ObjectStore(HeldContents):
@@ -70,7 +66,7 @@ class ObjectStore(HeldContents):
     def lacking(self, contents: Iterable[tuple[str, int]]) -> Iterator[str]:
         """See `ContentStore.lacking`."""
         every = iter(contents)
-        while batch := list(islice(every, _BATCH)):
+        while batch := list(islice(every, BATCH)):
             held = self._places(bytes.fromhex(sha256) for sha256, _ in batch)
             for sha256, size in batch:
                 place = held.get(bytes.fromhex(sha256))
@@ -156,30 +152,16 @@ class ObjectStore(HeldContents):
 
     def _page(self, after: bytes) -> list[tuple[bytes, Place]]:
         with self._catalogue.reading() as connection:
-            return objects.page(connection, after, _BATCH)
+            return objects.page(connection, after, BATCH)
 
-    def verify(
-        self,
-        listing: ListingSummary,
-        progress: Callable[[int], None] = lambda _: None,
-        chosen: Callable[[str], bool] = lambda _: True,
-    ) -> Iterator[Finding]:
-        """See `ContentStore.verify`."""
-        every = (entry for entry in self.entries(listing) if isinstance(entry, FileEntry) and entry.size)
-        while batch := list(islice(every, _BATCH)):
-            places = self._places(bytes.fromhex(entry.sha256) for entry in batch)
-            read = {bytes.fromhex(entry.sha256) for entry in batch if chosen(entry.sha256)}
-            wanted = {digest: place for digest, place in places.items() if digest in read}
-            bad = problems(self._bucket, wanted, packed=self._packed, progress=progress)
-            for entry in batch:
-                digest = bytes.fromhex(entry.sha256)
-                place = places.get(digest)
-                if place is None or (digest not in read and place.size != entry.size):
-                    bad[digest] = MISSING
-                if digest not in read:
-                    progress(entry.size)
-                if digest in bad:
-                    yield Finding(path=entry.path, sha256=entry.sha256, problem=bad[digest])
+    def problems(
+        self, contents: Sequence[tuple[str, int]], progress: Callable[[int], None] = lambda _: None
+    ) -> dict[str, str]:
+        """See `ContentStore.problems`."""
+        places = self._places(bytes.fromhex(sha256) for sha256, _ in contents)
+        found = problems(self._bucket, places, packed=self._packed, progress=progress)
+        lost = {sha256: MISSING for sha256, _ in contents if bytes.fromhex(sha256) not in places}
+        return lost | {digest.hex(): what for digest, what in found.items()}
 
     def small_problems(self, digests: Iterable[bytes]) -> Mapping[bytes, str]:
         """See `HeldContents.small_problems`."""

@@ -8,15 +8,22 @@ the store only keeps what packages are made of. `tests/site/store/test_content_s
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
 
-from formats.documents.listing import Entry, ListingSummary
+from courier.site.store.block_sums import BlockSums
+from formats.documents.listing import Entry, FileEntry, ListingSummary
 from formats.records import Many
+
+BATCH = 10_000
+"""Contents that are looked at together: so many are put into the order of the packs."""
+MISSING = "content is missing"
+"""What is wrong with content that the store does not have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,10 +127,28 @@ class ContentStore(Protocol):
         progress: Callable[[int], None] = lambda _: None,
         chosen: Callable[[str], bool] = lambda _: True,
     ) -> Iterator[Finding]:
-        """Read the content of a package again and yield what is missing, cannot be read, or differs.
+        """Read the content of a package again and yield what is missing, cannot be read, or differs, in path order.
 
         ``chosen`` says by its SHA-256 whether a content is read; of others it is only seen whether they are there.
         ``progress`` is told the bytes as they are read. Raises `DamagedError` when the listing is missing or differs.
+        """
+        every = (entry for entry in self.entries(listing) if isinstance(entry, FileEntry) and entry.size)
+        while batch := list(islice(every, BATCH)):
+            read = [entry for entry in batch if chosen(entry.sha256)]
+            others = [entry for entry in batch if not chosen(entry.sha256)]
+            bad = dict.fromkeys(self.lacking((entry.sha256, entry.size) for entry in others), MISSING)
+            progress(sum(entry.size for entry in others))
+            bad |= self.problems([(entry.sha256, entry.size) for entry in read], progress)
+            for entry in batch:
+                if problem := bad.get(entry.sha256):
+                    yield Finding(path=entry.path, sha256=entry.sha256, problem=problem)
+
+    def problems(
+        self, contents: Sequence[tuple[str, int]], progress: Callable[[int], None] = lambda _: None
+    ) -> dict[str, str]:
+        """Read contents again, each its SHA-256 and its bytes; return what is wrong with those that are not good.
+
+        ``progress`` is told the bytes of all of them as they are read. Call it with as many as memory may hold.
         """
 
     def is_good(self, sha256: str) -> bool:
@@ -209,6 +234,16 @@ class Staging(Protocol):
 
     def begin(self) -> IncomingContent:
         """Begin to take in one content that comes in parts. Several may be under way at once."""
+
+    def side_folder(self) -> Path:
+        """A folder in which other processes may write files for `take_file`; it goes with the staging."""
+
+    def take_file(self, path: Path, content: StoredContent, sums: BlockSums | None) -> None:
+        """Stage the file at ``path`` as the content that it is; it is moved, or deleted where the content is held.
+
+        Who wrote it compared its bytes with their SHA-256 and took the ``sums`` of its blocks; None for a content of
+        one block or less. ``path`` is in the `side_folder`, and on stable storage.
+        """
 
     def has(self, sha256: str, size: int) -> bool:
         """Whether content is staged or stored with ``size`` bytes. Empty content always is; it is not kept."""

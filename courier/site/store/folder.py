@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
@@ -34,7 +34,7 @@ from courier.files import (
     sweep,
 )
 from courier.site.store.block_sums import BlockSums, needs_table
-from courier.site.store.content_store import Collected, ContentStore, Finding, Staging, StoredContent, StoreSpace
+from courier.site.store.content_store import BATCH, Collected, ContentStore, Staging, StoredContent, StoreSpace
 from courier.site.store.digest_set import DigestSet
 from courier.site.store.large_contents import ADD_AGAIN, DAMAGED, LargeContents, named_by_digest
 from courier.site.store.pack_file import LARGEST, new_name
@@ -42,9 +42,6 @@ from courier.site.store.packs import Packs
 from courier.site.store.staging import LISTINGS, FolderStaging
 from formats.documents.listing import Entry, FileEntry, ListingSummary, read_listing_rows
 from formats.errors import FormatError
-
-_BATCH = 10_000
-"""Contents that are looked at together: so many are put into the order of the packs."""
 
 
 class FolderStore(ContentStore):
@@ -80,7 +77,7 @@ class FolderStore(ContentStore):
     def lacking(self, contents: Iterable[tuple[str, int]]) -> Iterator[str]:
         """See `ContentStore.lacking`."""
         every = iter(contents)
-        while batch := list(islice(every, _BATCH)):
+        while batch := list(islice(every, BATCH)):
             small = {bytes.fromhex(sha256): size for sha256, size in batch if size <= self._packed}
             held = self._packs.lengths(small)
             yield from (digest.hex() for digest, size in small.items() if held.get(digest) != size)
@@ -147,29 +144,20 @@ class FolderStore(ContentStore):
             blocks = self._large.sums(sha256, size).sha256 if needs_table(size) else ""
             yield StoredContent(sha256=sha256, size=size, blocks=blocks)
 
-    def verify(
-        self,
-        listing: ListingSummary,
-        progress: Callable[[int], None] = lambda _: None,
-        chosen: Callable[[str], bool] = lambda _: True,
-    ) -> Iterator[Finding]:
-        """See `ContentStore.verify`."""
-        every = (entry for entry in self.entries(listing) if isinstance(entry, FileEntry) and entry.size)
-        while batch := list(islice(every, _BATCH)):
-            for entry in (entry for entry in batch if not chosen(entry.sha256)):
-                if not self.has(entry.sha256, entry.size):
-                    yield Finding(path=entry.path, sha256=entry.sha256, problem="missing")
-                progress(entry.size)
-            batch = [entry for entry in batch if chosen(entry.sha256)]
-            bad = self._packs.problems(bytes.fromhex(entry.sha256) for entry in batch if entry.size <= self._packed)
-            for entry in batch:
-                if entry.size <= self._packed:
-                    problem = bad.get(bytes.fromhex(entry.sha256), "")
-                    progress(entry.size)
-                else:
-                    problem = self._large.problem(entry.sha256, progress)
-                if problem:
-                    yield Finding(path=entry.path, sha256=entry.sha256, problem=problem)
+    def problems(
+        self, contents: Sequence[tuple[str, int]], progress: Callable[[int], None] = lambda _: None
+    ) -> dict[str, str]:
+        """See `ContentStore.problems`."""
+        small = {bytes.fromhex(sha256) for sha256, size in contents if size <= self._packed}
+        found = {digest.hex(): problem for digest, problem in self._packs.problems(small).items()}
+        read = set[str]()
+        for sha256, size in contents:
+            if size <= self._packed or sha256 in read:
+                progress(size)
+            elif problem := self._large.problem(sha256, progress):
+                found[sha256] = problem
+            read.add(sha256)
+        return found
 
     def is_good(self, sha256: str) -> bool:
         """See `ContentStore.is_good`."""

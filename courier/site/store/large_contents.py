@@ -19,8 +19,9 @@ from typing import BinaryIO
 from courier.errors import DamagedError
 from courier.files import delete_files, flush_files, make_folder, sweep, sync_folder, write_atomic
 from courier.site.store.block_sums import BlockSums, sums_of
+from courier.site.store.content_store import MISSING
 from courier.site.store.digest_set import DigestSet
-from courier.site.store.packs import DIFFERS, MISSING, cannot_be_read
+from courier.site.store.packs import DIFFERS, cannot_be_read
 from formats.digest import chunks
 
 CONTENT, BLOCKS, DAMAGED = "content", "blocks", "damaged"

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.files import flush_files, sync_folder
-from courier.site.store.content_store import Collected
+from courier.site.store.content_store import MISSING, Collected
 from courier.site.store.digest_set import DigestSet
 from courier.site.store.pack_collection import collect_packs, mark_gone, put_pack, put_small_together
 from courier.site.store.pack_file import PACK, PackWriter
 from courier.site.store.pack_index import PackIndex, Place
 from courier.site.store.read_ahead import ReadAhead
 
-MISSING, DIFFERS = "content is missing", "content differs from its SHA-256"
+DIFFERS = "content differs from its SHA-256"
 _PAGE = 10_000
 
 Row = tuple[bytes, int, int, int]

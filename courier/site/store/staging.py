@@ -17,10 +17,10 @@ from typing import BinaryIO, Self
 from courier.files import TEMP, flush_files, make_folder, remove_tree, sweep, sync_folder
 from courier.niceties import same_disk, share_blocks
 from courier.site.store.block_sums import BlockSums, ContentHasher, sums_of
-from courier.site.store.content_store import ContentStore, IncomingContent, Staging, StoredContent
+from courier.site.store.content_store import MISSING, ContentStore, IncomingContent, Staging, StoredContent
 from courier.site.store.large_contents import BLOCKS, CONTENT, LargeContents
 from courier.site.store.pack_file import PackWriter
-from courier.site.store.packs import MISSING, Packs
+from courier.site.store.packs import Packs
 from courier.site.store.sparse import SparsePieces, SparseWriter
 from courier.site.store.staged_rows import StagedRows
 from courier.uncached import Pieces
@@ -28,6 +28,8 @@ from formats.digest import CHUNK
 from formats.documents.listing import Entry, ListingSummary, read_listing, write_listing
 
 LISTINGS = "listings"
+SIDE = "side"
+"""The folder in a staging folder in which other processes write."""
 _IN_MEMORY = 16 << 20
 """Bytes of incoming contents that are kept in memory until it is known whether they are small."""
 _WAITING = 2 << 20
@@ -178,6 +180,18 @@ class LocalStaging(Staging):
             (make_folder(self._folder / BLOCKS) / content.sha256).write_bytes(sums.encode())
         path.replace(make_folder(self._folder / CONTENT) / content.sha256)
         self._files += 1
+
+    def side_folder(self) -> Path:
+        """See `Staging.side_folder`."""
+        return make_folder(self._folder / SIDE)
+
+    def take_file(self, path: Path, content: StoredContent, sums: BlockSums | None) -> None:
+        """See `Staging.take_file`."""
+        if content.size > self.packed:
+            self.keep_large(path, content, sums)
+        else:
+            self.keep_small(path.read_bytes())
+            path.unlink()
 
     def has(self, sha256: str, size: int) -> bool:
         """See `Staging.has`."""

@@ -23,8 +23,7 @@ from courier.site.objects.bucket import Bucket
 from courier.site.objects.checking import AT_ONCE
 from courier.site.objects.cross_check import content_size
 from courier.site.objects.store import ObjectStore
-from courier.site.store.content_store import Collected
-from courier.site.store.packs import MISSING
+from courier.site.store.content_store import MISSING, Collected
 from formats.blocks import BLOCK, DIGEST, block_count
 from formats.digest import sha256_hex
 from formats.documents.listing import ListingSummary

@@ -231,7 +231,7 @@ def test_a_pack_that_is_gone_is_damage_and_its_contents_are_taken_in_again(teste
 def test_findings_name_paths_in_their_order_whatever_the_order_of_the_packs(
     tested: PacksUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("courier.site.store.folder._BATCH", 7)
+    monkeypatch.setattr("courier.site.store.content_store.BATCH", 7)
     files = {**many(0, 30), "large": noise(99, 100_000), "twice": noise(3)}
     summary = add(tested.store, dict(reversed(files.items())))
     for name in ("000003", "000020", "large"):

@@ -9,7 +9,7 @@ from typing import Any
 
 from courier.error_codes import Code
 from courier.errors import RefusedError, UsageError
-from courier.sending.workers.executor import be_quiet, needs_dask
+from courier.site.workers.executor import be_quiet, needs_dask
 
 
 def run_cluster(bind: str, workers: int, say: Callable[[str], None]) -> None:

@@ -16,6 +16,8 @@ _SCHEDULER = re.compile(r"(tcp|tls)://[^\s/?#@]+:[0-9]{1,5}")
 _CONNECT_SECONDS = 15
 _TRIES = 3
 """How often a task is given to another worker when the one that had it ends."""
+_JOIN_SECONDS = 15
+"""How long a scheduler is given to have its first worker."""
 
 
 @contextmanager
@@ -23,13 +25,15 @@ def open_workers(address: str) -> Iterator[Executor]:
     """The workers at an address: ``processes:N``, or the scheduler of a Dask cluster such as ``tcp://HOST:8786``.
 
     Any other `concurrent.futures.Executor` may take their place. Raises `UsageError` for an address that is none, or
-    without the optional part for Dask, and `UnreachableError` for a scheduler that does not answer.
+    without the optional part for Dask, and `UnreachableError` for a scheduler that does not answer or has no worker.
     """
     if match := _PROCESSES.fullmatch(address):
         import multiprocessing
 
         # A process that is forked from one with threads may hang.
-        with ProcessPoolExecutor(int(match[1]), mp_context=multiprocessing.get_context("spawn")) as pool:
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(int(match[1]), mp_context=context, initializer=_leave_signals_to_the_command)
+        with pool, _ended_with_the_command(pool):
             yield pool
         return
     if not _SCHEDULER.fullmatch(address):
@@ -48,7 +52,41 @@ def open_workers(address: str) -> Iterator[Executor]:
             code=Code.CLUSTER,
         ) from None
     with client:
+        try:
+            client.wait_for_workers(1, timeout=_JOIN_SECONDS)
+        except TimeoutError:
+            raise UnreachableError(
+                f"the scheduler at {address} has no workers",
+                hint=f"start one at each computer: dask worker {address} --nthreads 1",
+                code=Code.CLUSTER,
+            ) from None
         yield cast(Executor, client.get_executor(pure=False, retries=_TRIES))
+
+
+def _leave_signals_to_the_command() -> None:
+    """Ctrl-C at a terminal reaches every process: it is the command that stops, says so, and ends its workers."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _ended_with_the_command(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """When the block raises, end the processes in the middle of their tasks: nobody takes any more what they make."""
+    try:
+        yield
+    except BaseException:
+        for process in list((getattr(pool, "_processes", None) or {}).values()):
+            process.kill()
+        raise
+
+
+def how_many(executor: Executor) -> int:
+    """How many tasks the workers do at once, as far as that is known: of executors of another kind, 1."""
+    client: Any = getattr(executor, "_client", None)
+    if client is not None:
+        return sum(client.nthreads().values())
+    return int(getattr(executor, "_max_workers", 1))
 
 
 @contextmanager
