@@ -118,7 +118,7 @@ def moved(error: FormatError, place: str) -> FormatError:
 def _refusal(error: Exception, place: str) -> FormatError:
     """Our error for one of msgspec's: what is wrong in our words, and where (``volumes[3].archives[0].size``)."""
     if not isinstance(error, msgspec.ValidationError):
-        return MalformedError(f"not JSON: {type(error).__name__}", place=place)
+        return MalformedError("nested too deep" if isinstance(error, RecursionError) else "not JSON", place=place)
     message, _, path = str(error).rpartition(" - at `$")
     if not message:
         message, path = str(error), ""

@@ -17,6 +17,7 @@ from courier.distribution.room import check_reserve, reserving
 from courier.errors import UsageError
 from courier.site.home import Site, open_site
 from courier.site.point_places import reserve_bytes
+from courier.site.this_computer import COMPUTER
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_what_one_command_reserved_the_next_one_sees_until_it_is_written(
     with reserving(site, want(1)):
         pass
     assert seen == [{}, {7: 100}, {7: 70}, {}]
-    assert [path.name for path in (site.home / "locks" / "room").iterdir()] == ["turn"]
+    assert [path.name for path in (site.home / "locks" / "room" / COMPUTER).iterdir()] == ["turn"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere: SIGKILL is of POSIX")

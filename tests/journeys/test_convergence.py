@@ -128,6 +128,15 @@ class FlakyCatalogue:
             yield connection
         self._end()
 
+    def exclusive(self, name: str) -> contextlib.AbstractContextManager[None]:
+        return self._inner.exclusive(name)
+
+    def holder(self, name: str) -> str:
+        return self._inner.holder(name)
+
+    def check_held(self) -> None:
+        self._inner.check_held()
+
     def close(self) -> None:
         self._inner.close()
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from courier.site.catalog import guests
 from courier.site.catalog.schema import (
@@ -132,6 +132,25 @@ class LogEntry:
     text: str
 
 
+# Put together once: they run for each volume of a parcel, which may have thousands.
+_OF_SENT = (sent_volume.c.parcel == bindparam("one_parcel"), sent_volume.c.edition == bindparam("one_edition"))
+_SENT_VOLUMES = select(sent_volume).where(*_OF_SENT).order_by(sent_volume.c.number)
+_SENT_VOLUME = _SENT_VOLUMES.where(sent_volume.c.number == bindparam("one_number"))
+_FORGET_SENT_VOLUME = delete(sent_volume).where(*_OF_SENT, sent_volume.c.number == bindparam("one_number"))
+_PUT_SENT_VOLUME = insert(sent_volume)
+_OF_RECEIVED = (received_volume.c.parcel == bindparam("one_parcel"), received_volume.c.build == bindparam("one_build"))
+_RECEIVED_VOLUMES = (
+    select(received_volume).where(*_OF_RECEIVED).order_by(received_volume.c.edition, received_volume.c.number)
+)
+_RECEIVED_VOLUME = _RECEIVED_VOLUMES.where(received_volume.c.number == bindparam("one_number"))
+_FORGET_RECEIVED_VOLUME = delete(received_volume).where(
+    *_OF_RECEIVED,
+    received_volume.c.edition == bindparam("one_edition"),
+    received_volume.c.number == bindparam("one_number"),
+)
+_PUT_RECEIVED_VOLUME = insert(received_volume)
+
+
 def add_sent(connection: Connection, new: SentParcel, destinations: Iterable[str]) -> None:
     """Record a parcel of ours and its destinations."""
     connection.execute(insert(sent).values(values_of(new)))
@@ -205,14 +224,9 @@ def receipts_of(connection: Connection, site: str) -> list[bytes]:
 
 def put_sent_volume(connection: Connection, volume: SentVolume) -> None:
     """Record a volume, in place of its earlier state."""
-    connection.execute(
-        delete(sent_volume).where(
-            sent_volume.c.parcel == volume.parcel,
-            sent_volume.c.edition == volume.edition,
-            sent_volume.c.number == volume.number,
-        )
-    )
-    connection.execute(insert(sent_volume).values(values_of(volume)))
+    which = {"one_parcel": volume.parcel, "one_edition": volume.edition, "one_number": volume.number}
+    connection.execute(_FORGET_SENT_VOLUME, which)
+    connection.execute(_PUT_SENT_VOLUME, values_of(volume))
 
 
 def change_destination(connection: Connection, parcel: str, site: str, **values: object) -> None:
@@ -264,10 +278,9 @@ def written_media(connection: Connection, parcel: str) -> list[SentMedium]:
 
 def sent_volumes(connection: Connection, parcel: str, edition: int, number: int | None = None) -> list[SentVolume]:
     """The volumes of an edition (or one of them), by number."""
-    query = select(sent_volume).where(sent_volume.c.parcel == parcel, sent_volume.c.edition == edition)
-    if number is not None:
-        query = query.where(sent_volume.c.number == number)
-    return [SentVolume(**row._mapping) for row in connection.execute(query.order_by(sent_volume.c.number))]
+    query = _SENT_VOLUMES if number is None else _SENT_VOLUME
+    which = {"one_parcel": parcel, "one_edition": edition, "one_number": number}
+    return [SentVolume(**row._mapping) for row in connection.execute(query, which)]
 
 
 def put_received(connection: Connection, new: ReceivedParcel) -> None:
@@ -311,26 +324,18 @@ def forget_received_volumes(connection: Connection, parcel: str, build: str) -> 
 
 def put_received_volume(connection: Connection, volume: ReceivedVolume) -> None:
     """Record how a volume was read, in place of an earlier reading."""
-    connection.execute(
-        delete(received_volume).where(
-            received_volume.c.parcel == volume.parcel,
-            received_volume.c.build == volume.build,
-            received_volume.c.edition == volume.edition,
-            received_volume.c.number == volume.number,
-        )
-    )
-    connection.execute(insert(received_volume).values(values_of(volume)))
+    which = {"one_parcel": volume.parcel, "one_build": volume.build, "one_number": volume.number}
+    connection.execute(_FORGET_RECEIVED_VOLUME, {**which, "one_edition": volume.edition})
+    connection.execute(_PUT_RECEIVED_VOLUME, values_of(volume))
 
 
 def received_volumes(
     connection: Connection, parcel: str, build: str, number: int | None = None
 ) -> list[ReceivedVolume]:
     """The volumes of a build that were read (or one of them), by edition and number."""
-    query = select(received_volume).where(received_volume.c.parcel == parcel, received_volume.c.build == build)
-    if number is not None:
-        query = query.where(received_volume.c.number == number)
-    query = query.order_by(received_volume.c.edition, received_volume.c.number)
-    return [ReceivedVolume(**row._mapping) for row in connection.execute(query)]
+    query = _RECEIVED_VOLUMES if number is None else _RECEIVED_VOLUME
+    which = {"one_parcel": parcel, "one_build": build, "one_number": number}
+    return [ReceivedVolume(**row._mapping) for row in connection.execute(query, which)]
 
 
 def keep_notice(
