@@ -44,6 +44,13 @@ class VolumeInMaking:
         self._blocks: Mapping[str, int] = {}
         self._places: dict[str, int] = {}
         self._payload: list[SourceFile] = []
+        self._disk = -1
+        """The number of the disk that it lies on; -1 before it is begun."""
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything of it may have been written."""
+        return self._disk >= 0
 
     @property
     def document_bytes(self) -> int:
@@ -60,6 +67,7 @@ class VolumeInMaking:
         if self.target.exists():
             raise UsageError(f"{self.target} exists", hint="name another folder, or remove it")
         self._places, self._payload = dict(places), list(payload)
+        self._disk = self.target.parent.stat().st_dev
         remove_tree(self.temporary)
         if self._layout == "iso":
             self._write_image(progress)
@@ -162,8 +170,15 @@ class VolumeInMaking:
         return IsoMedium(self.temporary) if self._layout == "iso" else FolderMedium(self.temporary)
 
     def give_up(self) -> None:
-        """Remove what there is of it, as far as its medium is still here."""
+        """Remove what there is of it, as far as its medium is still here; ask `is_gone` afterwards."""
         remove_tree(self.temporary)
+
+    def is_gone(self) -> bool:
+        """Whether nothing lies there, which is not known where the medium, or its folder, is away."""
+        try:
+            return self.temporary.parent.stat().st_dev == self._disk and not os.path.lexists(self.temporary)
+        except OSError:
+            return False
 
 
 class _Zeros(View):

@@ -48,6 +48,12 @@ def forget_network_identity(folder: Path) -> None:
     (folder / PARCEL_KEY).unlink(missing_ok=True)
 
 
+def has_keys(folder: Path, recipients: Sequence[str]) -> bool:
+    """Whether the build in ``folder`` has all keys that a parcel for these recipients is encrypted with."""
+    by_network = tuple(recipients) == (BY_NETWORK,)
+    return not recipients or ((folder / SEED).exists() and (not by_network or (folder / PARCEL_KEY).exists()))
+
+
 class ParcelEncryptor:
     """Encrypts the files of one parcel for its recipients."""
 

@@ -27,7 +27,7 @@ from courier.files import (
 from courier.packages.find import definition_of
 from courier.parcel.base_contents import BaseContents
 from courier.parcel.custody_ledger import Happened, record
-from courier.parcel.encryption import PARCEL_KEY, SEED, ParcelEncryptor
+from courier.parcel.encryption import PARCEL_KEY, SEED, ParcelEncryptor, has_keys
 from courier.parcel.made_anew import MadeAnew
 from courier.parcel.parity_files import make_parity
 from courier.parcel.patches import PATCHES, Contents, ParcelContents
@@ -148,8 +148,9 @@ def begun_folder(site: Site, plan: ParcelPlan) -> Path | None:
     for folder in sorted(root.iterdir()):
         if folder.is_dir() and is_parcel(folder.name) and folder.name not in known:
             if (folder / PLAN).exists() and (folder / PLAN).read_text() == plan.digest:
-                if partial_volumes.is_noted(folder):
-                    # Its volumes were begun under its keys, which must never encrypt anything else.
+                # Volumes were begun under its keys, which must never encrypt anything else; and archives that were
+                # finished under keys that are gone are not those that new keys would make.
+                if partial_volumes.is_noted(folder) or not (has_keys(folder, plan.recipients) or is_signed(folder)):
                     empty_folder(folder)
                 return folder
             if not is_signed(folder):
@@ -167,10 +168,12 @@ def empty_folder(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     partial_volumes.remove(folder)
     for path in folder.iterdir():
-        if path.name != PLAN:
+        if path.name not in (PLAN, partial_volumes.PARTIAL):
             remove_tree(path)
     make_folder(folder / RECIPES)
     make_folder(folder / PACKS)
+    # Last: where this is killed before, it is done again.
+    partial_volumes.forget(folder)
 
 
 def begin_folder(site: Site, plan: ParcelPlan) -> Path:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from courier.error_codes import Code
-from courier.errors import CourierError, RefusedError
+from courier.errors import CourierError, RefusedError, StoppedError
 from courier.files import explain_os, remove_tree, require_space
 from courier.media.checked_stream import SourceFile
 from courier.media.reading import Layout
@@ -292,15 +292,18 @@ class _OnePass:
         except BaseException as error:
             if self._is_built(folder.name):
                 raise
-            begun = [volume for volume in self._volumes.values() if volume.temporary.exists()]
+            begun = [volume for volume in self._volumes.values() if volume.is_begun]
             for name in (SEED, PARCEL_KEY):
                 (folder / name).unlink(missing_ok=True)
-            left = _give_up(self._volumes.values())
+            left = _give_up(begun)
             if not left:
+                empty_folder(folder)
                 remove_tree(folder)
                 with self._site.catalogue.writing() as connection:
                     parcels.forget_sent(connection, folder.name)
             known = explain_os(error) if isinstance(error, OSError) else error
+            if isinstance(error, KeyboardInterrupt):
+                known = StoppedError("stopped", hint="the same command begins anew")
             if not isinstance(known, CourierError):
                 raise
             if begun:
@@ -335,13 +338,10 @@ class _OnePass:
 
 def _give_up(volumes: Collection[VolumeInMaking]) -> list[Path]:
     """Remove what there is of volumes; return the places of those that cannot be removed now."""
-    left = []
     for volume in volumes:
-        try:
+        with suppress(OSError):
             volume.give_up()
-        except OSError:
-            left.append(volume.temporary)
-    return left
+    return [volume.temporary for volume in volumes if not volume.is_gone()]
 
 
 def _open_archive(streams: ArchiveStreams, planned: ArchivesByIndex, index: int, size: int) -> BinaryIO:

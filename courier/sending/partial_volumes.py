@@ -6,6 +6,7 @@ whichever command deals with the parcel next removes them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,8 @@ def forget(folder: Path) -> None:
 def remove(folder: Path) -> None:
     """Remove what a killed run left of the volumes, where their media are here. Call it under the parcel's lock.
 
-    They stay noted, until whoever calls this has made them, or forgets the whole build.
+    They stay noted, until whoever calls this has made them, or forgets the whole build. One that cannot be removed, as
+    its medium has become read-only or fails, stays there: its bytes are void, and no reason to stop another command.
     """
     try:
         paths = [Path(path) for path in json.loads((folder / PARTIAL).read_text())]
@@ -42,4 +44,5 @@ def remove(folder: Path) -> None:
         return
     for path in paths:
         if path.name.startswith(TEMP):
-            remove_tree(path)
+            with contextlib.suppress(OSError):
+                remove_tree(path)

@@ -259,9 +259,9 @@ def create_site(
     check_catalogue_url(catalogue)
     if store:
         from courier.site.objects.bucket import Bucket, parse_bucket
-        from courier.site.objects.trial import try_bucket
+        from courier.site.objects.trial import claim, try_bucket
 
-        address = parse_bucket(store)
+        bucket = Bucket(parse_bucket(store))
     if (home / SETTINGS).exists():
         raise UsageError(
             f"{home} is already the home of site {Settings.load(home).site}",
@@ -269,7 +269,7 @@ def create_site(
         )
     _check_empty(home)
     if store:
-        for text in try_bucket(Bucket(address), code).warnings(address):
+        for text in try_bucket(bucket, code).warnings(bucket.address):
             warn(text)
     with _nothing_left(home):
         keep_to_owner(home, group)
@@ -279,6 +279,8 @@ def create_site(
             with contextlib.closing(open_catalogue(catalogue or _sqlite_file(home))) as opened:
                 if catalogue:
                     _take_for_home(opened, is_again=is_again)
+            if store:
+                claim(bucket, code)
             Settings(site=code, name=name, catalogue=catalogue, store=store).save(home)
         return open_site(home)
 

@@ -69,13 +69,19 @@ class EncryptedView(View):
         starts = iter(range(0, count, _AT_ONCE))
 
         def work(buffer: bytearray) -> None:
+            nonlocal starts
             while True:
                 with self._reading:
-                    at = next(starts, None)
-                    if at is None:
-                        return
-                    some = min(_AT_ONCE, count - at)
-                    plain = self._read(first + at, some, buffer)
+                    try:
+                        at = next(starts, None)
+                        if at is None:
+                            return
+                        some = min(_AT_ONCE, count - at)
+                        plain = self._read(first + at, some, buffer)
+                    except BaseException:
+                        # The other thread does not read on behind the place that was not read.
+                        starts = iter(range(0))
+                        raise
                 self._encrypt(first + at, plain, into[at * ENCRYPTED_CHUNK :])
 
         if count < _MUCH:

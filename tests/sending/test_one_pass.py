@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Callable
@@ -13,10 +14,11 @@ import pytest
 from journey import Sites, add, describe_tree, digests_of, exported, make_sites, noise, run, write_files
 from stock import stock_tool
 
+from courier.errors import RefusedError
 from courier.media import volume_in_making
 from courier.media.volume_in_making import VolumeInMaking
 from courier.media.writing import forget_cached
-from courier.sending import one_pass, write
+from courier.sending import build, one_pass, partial_volumes, write
 from courier.site.home import Site
 from formats.envelope import Envelope
 
@@ -405,3 +407,56 @@ def test_a_place_is_kept_for_signatures_that_are_shorter_now_and_then(
     assert sites.hq(*command(sites.root / "out"))["state"] == "Written"
     monkeypatch.undo()
     assert sites.hq("parcel", "verify", sites.root / "out")
+
+
+def test_archives_of_a_build_whose_keys_are_gone_are_not_taken_for_those_of_new_keys(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> bytes:
+        raise RefusedError("stopped here", hint="again")
+
+    out, two_steps = sites.root / "out", command(Path())[:-4]
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "sign_packing", stop)
+        sites.hq.fails(*two_steps, code=3)
+    (folder,) = sites.hq.path.glob("parcels/out/HQ1-*")
+    assert list((folder / "recipes").iterdir())
+    (folder / "encryption.seed").unlink()
+    made = sites.hq(*two_steps)
+    assert made["parcel_id"] == folder.name
+    sites.hq("parcel", "write", folder.name, "--layout", "folder", "--out", out)
+    assert taken_in(sites, folder.name, out)
+
+
+def test_a_partial_volume_that_cannot_be_removed_is_named_and_stops_no_other_build(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    out = sites.root / "out"
+    spoil(sites, len(FILES["big"]), 5 * MIB)
+    with monkeypatch.context() as patch:
+        patch.setattr(VolumeInMaking, "give_up", lambda self: refuse(self.temporary))
+        error = sites.hq.fails(*command(out), code=4)
+    left = sorted(temporary(out))
+    assert "HQ1-000001 is void, and its keys are destroyed: what was written of HQ1_000001_V001.iso" in error["message"]
+    assert f"delete it: {', '.join(str(out / name) for name in left)}" in error["message"]
+    spoil(sites, len(FILES["big"]), 5 * MIB)
+    with monkeypatch.context() as patch:
+        patch.setattr(partial_volumes, "remove_tree", refuse)
+        made = sites.hq(*command(sites.root / "other", capacity="8MiB"))
+    assert taken_in(sites, made["parcel_id"], sites.root / "other")
+
+
+def test_one_pass_that_is_stopped_says_that_it_is_void(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = VolumeInMaking.read_payload
+
+    def stop(self: VolumeInMaking, *_: object) -> None:
+        real(self, lambda _: None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VolumeInMaking, "read_payload", stop)
+    error = sites.hq.fails(*command(sites.root / "out"), code=8)
+    assert "stopped. HQ1-000001 is void, and its keys are destroyed" in error["message"]
+    assert "begins anew" in error["hint"]

@@ -18,10 +18,11 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from courier.errors import DamagedError
+from courier.errors import BusyError, DamagedError
 from courier.files import RESERVE, free_space, locked, make_folder, naming_space, require_space, sweep
 from courier.site.catalog import objects
 from courier.site.catalog.database import Catalogue
+from courier.site.catalog.held_things import held_by, held_thing
 from courier.site.catalog.objects import Place
 from courier.site.objects.bucket import Bucket
 from courier.site.objects.checking import problem, problems
@@ -245,7 +246,12 @@ class ObjectStore(HeldContents):
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """See `ContentStore.lock`. It is held at every computer of the site."""
-        with locked(make_folder(self._folder) / "lock"), self._catalogue.exclusive("store"):
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(make_folder(self._folder) / "lock"))
+            except BusyError:
+                raise held_by(held_thing("store"), self._catalogue.holder("store")) from None
+            stack.enter_context(self._catalogue.exclusive("store"))
             yield
 
     def space(self) -> StoreSpace:

@@ -35,13 +35,13 @@ class Trial:
 
 
 def try_bucket(bucket: Bucket, code: str) -> Trial:
-    """Write, read, list and delete an object below the prefix.
+    """Write, read, list and delete an object below the prefix; `claim` has it afterwards.
 
-    The first site to try a prefix has it from then on. Raises `RefusedError` where
-    the prefix is another site's or the key lacks another right, `NotFoundError` and `UnreachableError` as every use of
-    a bucket does.
+    Raises `RefusedError` where the prefix is another site's or the key lacks another right, `NotFoundError` and
+    `UnreachableError` as every use of a bucket does.
     """
-    had_before = _claim(bucket, code)
+    had_before = _owner(bucket) is not None
+    check_owner(bucket, code)
     name, data = f"trial/{secrets.token_hex(8)}", secrets.token_bytes(1000)
     bucket.put_bytes(name, data)
     if bucket.read(name, 10, 100) != data[10:110] or not any(one.name == name for one in bucket.list("trial")):
@@ -68,15 +68,13 @@ def check_owner(bucket: Bucket, code: str) -> None:
         )
 
 
-def _claim(bucket: Bucket, code: str) -> bool:
-    """Have the prefix from now on; return whether the site had it before."""
+def claim(bucket: Bucket, code: str) -> None:
+    """Have the prefix from now on; raises `RefusedError` where another site has it."""
     # Looked at first, as an object store that knows no conditions may write whatever it is told.
-    had_before = _owner(bucket) is not None
-    if not had_before:
+    if _owner(bucket) is None:
         with contextlib.suppress(FileExistsError):
             bucket.put_new(OWNER, f"{code}\n".encode())
     check_owner(bucket, code)
-    return had_before
 
 
 def _owner(bucket: Bucket) -> str | None:

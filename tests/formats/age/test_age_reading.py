@@ -9,6 +9,7 @@ import threading
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from age_files import ENCRYPTED_CHUNK, HEADER, LONG, LONG_ENCRYPTED, OURS, SEED
@@ -127,3 +128,37 @@ def test_a_source_that_gives_less_than_it_is_asked_for_is_read_on() -> None:
 
     with open_encrypted(Dribbling(LONG_ENCRYPTED), [OURS]) as reader:
         assert reader.read() == LONG
+
+
+class _Failing(io.RawIOBase):
+    """Fails at one place, and notes what is asked for behind it afterwards."""
+
+    def __init__(self, place: int) -> None:
+        self.place, self.at, self.has_failed, self.after = place, 0, False, list[int]()
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self.at = offset
+        if self.has_failed:
+            self.after.append(offset)
+        return offset
+
+    def readinto(self, buffer: Any) -> int:
+        if self.at <= self.place < self.at + len(buffer):
+            self.has_failed = True
+            raise UnreadableError("bad here", place="big.img")
+        self.at += len(buffer)
+        return len(buffer)
+
+
+@pytest.mark.parametrize("place", [0, 1 << 20, 5 << 20, (8 << 20) - 1])
+def test_where_reading_fails_no_thread_reads_on_and_the_error_is_the_first(place: int) -> None:
+    for _ in range(20):
+        plain = _Failing(place)
+        with EncryptedView(plain, 8 << 20, [OURS.recipient], seed=SEED, context=b"a") as view:  # type: ignore[arg-type]
+            with pytest.raises(UnreadableError, match="bad here"):
+                while view.read(4 << 20):
+                    pass
+            assert plain.after == []

@@ -11,8 +11,9 @@ from faulty_s3 import Answer, FaultyServer, faulty_s3
 from s3_server import new_bucket
 
 from courier.errors import CourierError, NotFoundError, RefusedError, UnreachableError, UsageError
+from courier.site.home import create_site
 from courier.site.objects.bucket import Bucket, BucketAddress, parse_bucket
-from courier.site.objects.trial import Trial, try_bucket
+from courier.site.objects.trial import Trial, claim, try_bucket
 
 
 @pytest.fixture
@@ -96,6 +97,7 @@ def test_a_server_that_is_down_is_unreachable(bucket: Bucket, monkeypatch: pytes
 
 def test_a_bucket_is_tried_by_every_right(server: FaultyServer, bucket: Bucket) -> None:
     assert try_bucket(bucket, "HQ1") == Trial(may_delete=True, had_before=False)
+    claim(bucket, "HQ1")
     assert try_bucket(bucket, "HQ1") == Trial(may_delete=True, had_before=True)
     with pytest.raises(RefusedError, match="is the store of site HQ1"):
         try_bucket(bucket, "BR1")
@@ -110,6 +112,14 @@ def test_a_bucket_is_tried_by_every_right(server: FaultyServer, bucket: Bucket) 
             try_bucket(bucket, "HQ1")
     server.fault = lambda method, path: denied if method in ("DELETE", "POST") else None
     assert not try_bucket(bucket, "HQ1").may_delete
+
+
+def test_a_site_that_could_not_be_made_has_no_prefix(bucket: Bucket, tmp_path: Path) -> None:
+    for code in ("HQ1", "BR1"):
+        with pytest.raises(UnreachableError, match="catalogue"):
+            catalogue, store = "postgresql://a@127.0.0.1:9/a", str(bucket.address)
+            create_site(tmp_path / code, code=code, name="x", catalogue=catalogue, store=store)
+    assert list(bucket.list("")) == []
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from swift_server import READER, clock_ahead, new_swift_bucket
 
 from courier.errors import NotFoundError, RefusedError
 from courier.site.objects.bucket import Bucket, BucketAddress
-from courier.site.objects.trial import Trial, try_bucket
+from courier.site.objects.trial import Trial, claim, try_bucket
 
 LARGE = random.Random(1).randbytes(9 << 20)
 """So large that it goes up in two parts."""
@@ -41,11 +41,14 @@ def test_a_parcel_goes_from_swift_to_swift(tmp_path: Path) -> None:
         assert home("doctor")["findings"] == []
 
 
-def test_a_prefix_belongs_to_the_site_that_tried_it_first_without_conditional_writes() -> None:
+def test_a_prefix_belongs_to_the_site_that_claimed_it_first_without_conditional_writes() -> None:
     bucket = new_swift_bucket()
     assert try_bucket(bucket, "HQ1") == Trial(may_delete=True, had_before=False)
-    with pytest.raises(RefusedError, match="is the store of site HQ1"):
-        try_bucket(bucket, "BR1")
+    assert try_bucket(bucket, "BR1") == Trial(may_delete=True, had_before=False)
+    claim(bucket, "HQ1")
+    for use in (try_bucket, claim):
+        with pytest.raises(RefusedError, match="is the store of site HQ1"):
+            use(bucket, "BR1")
     assert try_bucket(bucket, "HQ1") == Trial(may_delete=True, had_before=True)
 
 
@@ -55,7 +58,7 @@ def test_a_prefix_belongs_to_the_site_that_tried_it_first_without_conditional_wr
         ("AWS_REGION", "us-west-1", "another region"),
         ("AWS_SECRET_ACCESS_KEY", "wrong", "may not read site.txt"),
         ("AWS_ACCESS_KEY_ID", "courier:nobody", "may not read site.txt"),
-        ("AWS_ACCESS_KEY_ID", READER, "may not write site.txt (AccessDenied)"),
+        ("AWS_ACCESS_KEY_ID", READER, "may not write trial"),
     ],
 )
 def test_a_wrong_variable_is_said(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str) -> None:
