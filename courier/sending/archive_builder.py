@@ -27,7 +27,7 @@ from courier.sending.member_source import BuildStoppedError, MemberSource, bad_c
 from courier.sending.run_crcs import ComparedRun, run_crc32, stored_members
 from courier.sending.solid_packing import PackedRun, SolidPacking, joined, runs_of
 from formats.archive import check_clashes
-from formats.blocks import BLOCK, SideBlockHasher
+from formats.blocks import SideBlockHasher
 from formats.codecs import SolidCodec
 from formats.digest import CHUNK, chunks
 from formats.documents.contents import MemberRecord
@@ -225,10 +225,7 @@ class ArchiveBuilder:
         unread = sum(length for length, stored in zip(columns.lengths, columns.stored(), strict=True) if stored)
 
         def compared(at: int, source: BinaryIO) -> BinaryIO:
-            """The content of a member; one of one block was compared when it was read for its CRC-32."""
-            member = members[at]
-            large = member.planned.content.size > BLOCK
-            return ComparedRun(source, member.planned, member.crc32) if large else source
+            return ComparedRun(source, members[at].planned, members[at].crc32)
 
         composed = compose(recipe, self._folder, self._open, self._encryptor, self._contents.small, compared)
         with composed as source, SideBlockHasher() as hasher:

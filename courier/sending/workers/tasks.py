@@ -36,13 +36,8 @@ def build_archive(place: BuildPlace, archive: PlannedArchive) -> Failure | None:
 
     def work(site: Site) -> None:
         encryptor = ParcelEncryptor.in_folder(place.folder, place.recipients) if place.recipients else None
-        contents = _contents(site, place)
         builder = ArchiveBuilder(
-            place.folder,
-            contents,
-            level=place.level,
-            encryptor=encryptor,
-            progress=lambda _: None,
+            place.folder, _contents(site, place), level=place.level, encryptor=encryptor, progress=lambda _: None
         )
         builder.build([archive])
 
@@ -53,12 +48,13 @@ def make_parity_group(place: BuildPlace, packing: PackingList, number: int) -> F
     """Make the parity files of group ``number`` of a packing list whose archives are made."""
 
     def work(site: Site) -> None:
+        contents = _contents(site, place)
         files = ComposedFiles(
             place.folder,
             packing,
-            open_content=_contents(site, place).open_content,
-            lacking=_contents(site, place).lacking,
-            small=_contents(site, place).small,
+            open_content=contents.open_content,
+            lacking=contents.lacking,
+            small=contents.small,
             encryptor=lambda: ParcelEncryptor.in_folder(place.folder, place.recipients),
         )
         make_group(ParcelParity(packing).groups[number], files)
