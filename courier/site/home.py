@@ -271,6 +271,11 @@ def create_site(
     if store:
         for text in try_bucket(bucket, code).warnings(bucket.address):
             warn(text)
+
+    def have_store() -> None:
+        if store:
+            claim(bucket, code)
+
     with _nothing_left(home):
         keep_to_owner(home, group)
         with shared_with_group(home), home_lock(home):
@@ -278,17 +283,18 @@ def create_site(
             _make_parts(home, code=code, name=name, key=key, passphrase=passphrase)
             with contextlib.closing(open_catalogue(catalogue or _sqlite_file(home))) as opened:
                 if catalogue:
-                    _take_for_home(opened, is_again=is_again)
-            if store:
-                claim(bucket, code)
+                    _take_for_home(opened, is_again=is_again, have_store=have_store)
+                else:
+                    have_store()
             Settings(site=code, name=name, catalogue=catalogue, store=store).save(home)
         return open_site(home)
 
 
-def _take_for_home(catalogue: Catalogue, *, is_again: bool) -> None:
+def _take_for_home(catalogue: Catalogue, *, is_again: bool, have_store: Callable[[], None]) -> None:
     """Note in a catalogue on a server that it has a home; raises `RefusedError` where it is that of another home.
 
     With two homes, a site would have two keys. ``is_again``: the home is made anew, and had its keys already.
+    ``have_store`` has the store too, and is called in between: where either cannot be had, neither is.
     """
     with catalogue.writing() as connection:
         if packages.read_counter(connection, packages.HOME) and not is_again:
@@ -298,6 +304,7 @@ def _take_for_home(catalogue: Catalogue, *, is_again: bool) -> None:
                 "empty database",
                 code=Code.ANOTHER_SITE,
             )
+        have_store()
         packages.raise_counter(connection, packages.HOME, 1)
 
 
